@@ -1,0 +1,1 @@
+"""The code behind ./series.  Python 3.9+, the standard library only."""

@@ -1,0 +1,63 @@
+"""The command line: one subcommand per verb, each in a module of its own."""
+
+import argparse
+import importlib
+import os
+import sys
+
+from tools.common import Failure
+
+# Verb -> (module, one line of help), in the order --help shows them.
+# A module has add_arguments(parser) and run(args), which returns the exit
+# status; where a module serves several verbs, args.verb tells which.
+VERBS = {
+    "build": ("build", "get a CPython, apply the series, prove it"),
+    "python": ("build", "print the path of a patched interpreter"),
+    "tree": ("build", "print the path of a working tree to edit"),
+    "test": ("regression", "run the regression suite, then tests/"),
+    "apply": ("apply", "apply the series to a checkout or tree"),
+    "refresh": ("refresh", "rewrite patches/ from a working tree's commits"),
+    "status": ("status", "show which patch applies to which line"),
+    "export": ("export", "write the series as mails for git am"),
+    "demo": ("demo", "stock and patched against a server that hangs up"),
+}
+
+DESCRIPTION = """\
+A series of patches that gives CPython's http.client, urllib.request and
+xmlrpc.client persistent connections.  ./series VERB --help tells the rest.
+"""
+
+
+def make_parser():
+    parser = argparse.ArgumentParser(
+        prog="series", description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, (module_name, text) in VERBS.items():
+        module = importlib.import_module(f"tools.{module_name}")
+        module.add_arguments(verbs.add_parser(
+            verb, help=text, description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter))
+    return parser
+
+
+def main(argv=None):
+    """Run one verb; return the exit status (0 good, 1 failed, 2 usage)."""
+    args = make_parser().parse_args(argv)
+    try:
+        module = importlib.import_module(f"tools.{VERBS[args.verb][0]}")
+        status = module.run(args)
+        sys.stdout.flush()
+        return status
+    except Failure as exc:
+        print(f"series: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("series: interrupted; run the command again to go on",
+              file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: not our failure,
+        # but nothing more can be printed, not even by the interpreter's exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -1,0 +1,70 @@
+"""What every verb of ./series shares: places, failures, subprocesses."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LINES = ("3.13", "3.14", "3.15")    # oldest first
+
+
+class Failure(Exception):
+    """Something a person has to act on.
+
+    The message is one line: what failed, on what, and what to do next.
+    The command line prints it after "series: " and exits with status 1.
+    """
+
+
+def build_dir():
+    """Where trees and interpreters are built: build/ in this checkout."""
+    return ROOT / "build"
+
+
+def cache_dir():
+    """Where downloads are kept between checkouts."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    if not base:
+        home = os.environ.get("HOME")
+        if not home:
+            raise Failure("there is no place for downloads: neither "
+                          "XDG_CACHE_HOME nor HOME is set; set one of them")
+        base = os.path.join(home, ".cache")
+    return Path(base) / "cpython-persistent-http"
+
+
+def need_program(name, package=None):
+    """Return the path of the program *name*, or fail with how to get it."""
+    path = shutil.which(name)
+    if path is None:
+        raise Failure(f"{name} is not installed; install it first: "
+                      f"apt-get install {package or name}")
+    return path
+
+
+def run(argv, *, cwd=None, env=None, check=True, **kwargs):
+    """Run *argv* with its output captured as text; return CompletedProcess.
+
+    With *check*, a non-zero exit is a Failure that quotes the last line of
+    what the command printed.
+    """
+    argv = [os.fspath(arg) for arg in argv]
+    try:
+        done = subprocess.run(argv, cwd=cwd, env=env, text=True,
+                              errors="replace", stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              **kwargs)
+    except FileNotFoundError as exc:
+        raise Failure(f"{argv[0]} could not be started: {exc}") from exc
+    if check and done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise Failure(f"{' '.join(argv[:3])} failed: "
+                      f"{said[-1] if said else done.returncode}")
+    return done
+
+
+def say(message):
+    """Tell the user what is being done; on stderr, as stdout is results."""
+    print(f"series: {message}", file=sys.stderr, flush=True)
