@@ -1,5 +1,7 @@
 """What every verb of ./series shares: places, failures, subprocesses."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -68,3 +70,53 @@ def run(argv, *, cwd=None, env=None, check=True, **kwargs):
 def say(message):
     """Tell the user what is being done; on stderr, as stdout is results."""
     print(f"series: {message}", file=sys.stderr, flush=True)
+
+
+def git_env(**more):
+    """Return the environment for git on repositories that are ours.
+
+    The user's and the machine's git configuration and any GIT_* variable
+    (this may run inside a git hook) stay out of it.
+    """
+    env = {name: value for name, value in os.environ.items()
+           if not name.startswith("GIT_")}
+    # HOME and XDG_CONFIG_HOME for git before 2.32, which does not know
+    # GIT_CONFIG_GLOBAL.
+    env.update(LC_ALL="C", GIT_CONFIG_NOSYSTEM="1", GIT_TERMINAL_PROMPT="0",
+               GIT_CONFIG_GLOBAL=os.devnull, HOME=os.devnull,
+               XDG_CONFIG_HOME=os.devnull, **more)
+    return env
+
+
+def git(*args, cwd=None, check=True, **more):
+    """Run git by git_env(**more) in *cwd*; return its standard output."""
+    argv = [need_program("git"), *args]
+    return run(argv, cwd=cwd, env=git_env(**more), check=check).stdout
+
+
+_held = set()
+
+
+@contextlib.contextmanager
+def locked(path, busy):
+    """Hold the lock file *path*; whoever has it already may nest.
+
+    If another process has it, say *busy* (one line) and wait for it.  The
+    file stays: removing it would let two processes hold two locks.
+    """
+    path = Path(path)
+    if path in _held:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(busy)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        _held.add(path)
+        try:
+            yield
+        finally:
+            _held.discard(path)
