@@ -72,28 +72,6 @@ def say(message):
     print(f"series: {message}", file=sys.stderr, flush=True)
 
 
-def git_env(**more):
-    """Return the environment for git on repositories that are ours.
-
-    The user's and the machine's git configuration and any GIT_* variable
-    (this may run inside a git hook) stay out of it.
-    """
-    env = {name: value for name, value in os.environ.items()
-           if not name.startswith("GIT_")}
-    # HOME and XDG_CONFIG_HOME for git before 2.32, which does not know
-    # GIT_CONFIG_GLOBAL.
-    env.update(LC_ALL="C", GIT_CONFIG_NOSYSTEM="1", GIT_TERMINAL_PROMPT="0",
-               GIT_CONFIG_GLOBAL=os.devnull, HOME=os.devnull,
-               XDG_CONFIG_HOME=os.devnull, **more)
-    return env
-
-
-def git(*args, cwd=None, check=True, **more):
-    """Run git by git_env(**more) in *cwd*; return its standard output."""
-    argv = [need_program("git"), *args]
-    return run(argv, cwd=cwd, env=git_env(**more), check=check).stdout
-
-
 _held = set()
 
 
