@@ -1,0 +1,43 @@
+"""Fixtures: a fake tree and a fake series, made once, copied where used."""
+
+import shutil
+
+import pytest
+
+import faketree
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A checkout with the series committed, and the series as patches."""
+    top = tmp_path_factory.mktemp("made")
+    repo = faketree.checkout(top / "repo")
+    faketree.commit_series(repo)
+    faketree.write_series(repo, top / "patches")
+    return top
+
+
+@pytest.fixture
+def patches(made, tmp_path):
+    """The folder of the fake series, this test's own."""
+    return shutil.copytree(made / "patches", tmp_path / "patches")
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    """A project of its own with the fake series: run ./series there."""
+    return faketree.project(tmp_path / "project", made / "patches")
+
+
+@pytest.fixture
+def repo(made, tmp_path):
+    """A clean checkout of the fake tree, on the branch main."""
+    top = shutil.copytree(made / "repo", tmp_path / "repo")
+    faketree.git(top, "reset", "--quiet", "--hard", "base")
+    return top
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """The fake tree without git."""
+    return faketree.plain_tree(tmp_path / "tree")
