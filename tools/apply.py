@@ -8,12 +8,11 @@ already there is skipped.
 """
 
 import argparse
-import contextlib
 import os
 
 from tools import patches as series
 from tools.common import LINES, Failure, need_program, say
-from tools.files import replace_files
+from tools.files import replace_files, uninterrupted
 from tools.git import COMMITTER, call, complaint, git, line as git_line
 from tools.trees import Tree
 
@@ -184,22 +183,23 @@ def _committer(top):
 
 
 def _create(top, names):
-    """Make the branches, check out the last; none of it if that fails."""
-    *others, last = names
-    create = "".join(f"create refs/heads/{name}\0{names[name]}\0"
-                     for name in others).encode()
-    delete = "".join(f"delete refs/heads/{name}\0{names[name]}\0"
-                     for name in others).encode()
-    with contextlib.ExitStack() as undo:
+    """Make the branches, check out the last; none of it if that fails.
+
+    Not by "checkout -b", which changes the files before it finds that a
+    branch cannot be made.
+    """
+    create, delete = (
+        "".join(f"{verb} refs/heads/{name}\0{commit}\0"
+                for name, commit in names.items()).encode()
+        for verb in ("create", "delete"))
+    with uninterrupted():
         git("update-ref", "--stdin", "-z", repo=top, stdin=create)
-        undo.callback(call, "update-ref", "--stdin", "-z", repo=top,
-                      stdin=delete)
-        done = call("checkout", "--quiet", "--no-track", "-b", last,
-                    names[last], repo=top, our_tree=False)
+        done = call("checkout", "--quiet", "--no-guess", list(names)[-1],
+                    "--", repo=top, our_tree=False)
         if done.returncode:
+            git("update-ref", "--stdin", "-z", repo=top, stdin=delete)
             raise Failure(f"{top}: git could not check out the new branch: "
                           f"{complaint(done)}")
-        undo.pop_all()
 
 
 # Any other tree, in place.

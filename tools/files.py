@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 from tools.common import Failure
@@ -20,8 +21,9 @@ def replace_files(changes):
         try:
             ready = [(path, _prepare(undo, path, changes[path]))
                      for path in sorted(changes)]
-            for path, fresh in ready:
-                _replace(undo, path, fresh)
+            with uninterrupted():
+                for path, fresh in ready:
+                    _replace(undo, path, fresh)
         except OSError as exc:
             raise Failure(f"{exc.filename} cannot be written: {exc.strerror};"
                           f" nothing was changed") from exc
@@ -29,6 +31,20 @@ def replace_files(changes):
     for path in changes:
         with contextlib.suppress(OSError):
             _kept(path).unlink()
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """Keep interrupts away, from child processes too, for a short while."""
+    before = {}
+    with contextlib.suppress(ValueError):   # not the main thread
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prepare(undo, path, change):
@@ -65,5 +81,5 @@ def _kept(path):
 
 
 def _unlink(path):
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         path.unlink()

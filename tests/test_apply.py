@@ -1,0 +1,517 @@
+"""./series apply: all of it, or one clear line and nothing changed."""
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import faketree
+from faketree import git, series, snapshot
+
+
+def refused(project, *args, **kwargs):
+    """Run apply, which has to fail; return its one line."""
+    done = series(project, "apply", *args, **kwargs)
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines and lines[-1].startswith("series: "), done.stderr
+    # Notices may come first; the failure is one line, and the last.
+    assert "Traceback" not in done.stderr
+    return lines[-1]
+
+
+def state(repo):
+    """Everything that a refused apply must not change in a checkout."""
+    return (git(repo, "for-each-ref"), git(repo, "status", "--porcelain"),
+            git(repo, "rev-parse", "HEAD"), git(repo, "config", "--list"),
+            (repo / ".git" / "HEAD").read_text(), snapshot(repo))
+
+
+def applied(project, *args, **kwargs):
+    done = series(project, "apply", *args, **kwargs)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+# What it is for.
+
+def test_checkout(project, repo):
+    done = applied(project, repo)
+    assert done.stdout == (f"{repo}: branch persistent-http, 3 commits on "
+                           f"3.13.15\n")
+    assert git(repo, "branch", "--show-current") == "persistent-http\n"
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "rev-parse", "main") == git(repo, "rev-parse", "base")
+    assert git(repo, "log", "--reverse", "--format=%s",
+               "main..").splitlines() == [
+        "gh-1: Skip interim responses", "gh-2: Look before sending",
+        "gh-3: Look everywhere"]
+    assert (repo / "Lib/http/_probe.py").read_text().endswith("not None\n")
+
+
+def test_branches(project, repo):
+    done = applied(project, repo, "--branches", "--branch", "mine")
+    assert done.stdout.splitlines()[1:] == [
+        "  mine-skip-interim", "  mine-probe", "  mine-probe-everywhere"]
+    assert git(repo, "branch", "--show-current") == "mine-probe-everywhere\n"
+    assert git(repo, "rev-parse", "mine-probe-everywhere~1") == git(
+        repo, "rev-parse", "mine-probe")
+    assert git(repo, "rev-parse", "mine-probe~2") == git(
+        repo, "rev-parse", "main")
+
+
+def test_upto(project, repo):
+    assert "2 commits" in applied(project, repo, "--upto", "probe").stdout
+    assert "def is_alive" in (repo / "Lib/http/_probe.py").read_text()
+    # The rest goes upon it.
+    done = applied(project, repo, "--branch", "rest")
+    assert "1 commit on" in done.stdout
+    assert "probe: already in the tree, skipped" in done.stderr
+
+
+def test_plain_tree(project, tree, made):
+    done = applied(project, tree)
+    assert done.stdout == (f"{tree}: 3 patches applied to 3.13.15 in place, "
+                           f"7 files\n")
+    assert snapshot(tree) == snapshot(made / "repo")
+
+
+def test_plain_tree_upto(project, tree, repo, made):
+    git(repo, "reset", "--quiet", "--hard",
+        git(made / "repo", "rev-parse", "main~1").strip())
+    applied(project, tree, "--upto", "probe")
+    assert snapshot(tree) == snapshot(repo)
+
+
+@pytest.mark.parametrize("move", [
+    lambda top: top, lambda top: top / "Lib"])
+def test_packages(project, tmp_path, made, move):
+    """A library alone, even the folder lib/python3.14 itself."""
+    top = move(faketree.plain_tree(tmp_path / "root", docs=False))
+    if top.name == "Lib":
+        top = top.rename(tmp_path / "python3.14")
+    else:
+        done = refused(project, top)
+        assert done.endswith("name the line: --line 3.15")
+    done = applied(project, top, *(
+        [] if top.name == "python3.14" else ["--line", "3.14"]))
+    assert "left out, as the tree has no such part: Doc, Misc" in done.stdout
+    library = top if top.name == "python3.14" else top / "Lib"
+    assert snapshot(library) == snapshot(made / "repo" / "Lib")
+    assert not (top / "Misc").exists() and not (top / "Doc").exists()
+
+
+def test_library_without_tests(project, tmp_path):
+    top = faketree.plain_tree(tmp_path / "root", docs=False)
+    shutil.rmtree(top / "Lib" / "test")
+    done = applied(project, top, "--line", "3.14")
+    assert done.stdout.splitlines()[-1].endswith(": Doc, Misc, Lib/test")
+    assert not (top / "Lib" / "test").exists()
+    assert "already applied" in refused(project, top, "--line", "3.14")
+
+
+def test_packages_as_repository(project, tmp_path):
+    repo = faketree.checkout(tmp_path / "packages", docs=False)
+    done = applied(project, repo, "--line", "3.15")
+    assert "left out, as the tree has no such part: Doc, Misc" in done.stdout
+    assert not (repo / "Doc").exists()
+
+
+def test_newer_than_known(project, tmp_path):
+    repo = faketree.checkout(tmp_path / "main", (3, 16, 0))
+    done = applied(project, repo)
+    assert ("is 3.16.0, newer than 3.15: trying the patches for 3.15"
+            in done.stderr)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_merged_upstream(project, made, repo, plain):
+    """In the middle; the release has moved its NEWS entry elsewhere."""
+    faketree.edit_probe(repo)
+    faketree.edit(repo, "Doc/library/http.client.rst", "Look, then send",
+                  "Look (in version 3.15), then send")
+    faketree.commit(repo, "gh-2: Look before sending (#123)")
+    if plain:
+        shutil.rmtree(repo / ".git")
+    done = applied(project, repo)
+    assert done.stderr.endswith(
+        "series: probe: already in the tree, skipped\n")
+    assert done.stderr.count("skipped") == 1
+    assert "2 commits" in done.stdout or "2 patches" in done.stdout
+    assert snapshot(repo / "Lib") == snapshot(made / "repo" / "Lib")
+
+
+def test_first_ones_merged_upstream(project, repo, made):
+    """A later one changed what an earlier one did, and both are there."""
+    faketree.edit_interim(repo)
+    faketree.edit_probe(repo)
+    faketree.edit_everywhere(repo)
+    faketree.edit(repo, "Lib/urllib/request.py", "(url, data=data)",
+                  "(url, data)")
+    faketree.edit(repo, "Lib/http/_probe.py", "sock is not None", "True")
+    faketree.commit(repo, "Two of them")
+    done = applied(project, repo)
+    assert done.stderr.count("already in the tree, skipped") == 2
+    assert snapshot(repo / "Lib") == snapshot(made / "repo" / "Lib")
+
+
+def test_other_patches_line(project, tmp_path):
+    """The override of the tree's line is what is applied."""
+    common = project / "patches" / "skip-interim.patch"
+    faketree.write(project, "patches/3.14/skip-interim.patch",
+                   common.read_text().replace("== 103", "== 102"))
+    top = faketree.plain_tree(tmp_path / "tree", (3, 14, 2))
+    applied(project, top)
+    assert "== 102" in (top / "Lib/http/client.py").read_text()
+
+
+# From wherever, whoever.
+
+def test_from_another_folder_and_through_links(project, repo, tmp_path):
+    (tmp_path / "tree link").symlink_to(repo)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "series").symlink_to(project / "series")
+    done = subprocess.run(
+        [tmp_path / "bin" / "series", "apply", "../tree link"],
+        cwd=tmp_path / "bin", capture_output=True, text=True,
+        env=faketree.environment(), stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert git(repo, "branch", "--show-current") == "persistent-http\n"
+
+
+def test_inside_a_git_command(project, repo, tmp_path):
+    """As from a hook or an alias, with GIT_DIR of another repository."""
+    other = faketree.checkout(tmp_path / "other")
+    before = state(other)
+    applied(project, repo, cwd=other, GIT_DIR=str(other / ".git"),
+            GIT_WORK_TREE=str(other), GIT_INDEX_FILE=str(tmp_path / "index"))
+    assert state(other) == before
+    assert git(repo, "rev-list", "--count", "main..") == "3\n"
+
+
+def test_hostile_settings(project, repo, tmp_path):
+    hooks = tmp_path / "hooks"
+    for name in ("pre-commit", "commit-msg", "applypatch-msg",
+                 "pre-applypatch", "post-checkout", "post-commit",
+                 "reference-transaction", "prepare-commit-msg"):
+        faketree.write(hooks, name, "#!/bin/sh\necho hook\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    settings = tmp_path / "gitconfig"
+    for key, value in {
+            "commit.gpgSign": "true", "gpg.program": "/bin/false",
+            "core.hooksPath": hooks, "apply.whitespace": "error-all",
+            "apply.ignoreWhitespace": "change", "am.threeWay": "true",
+            "am.keepcr": "true", "user.useConfigOnly": "true",
+            "i18n.commitEncoding": "latin-1", "color.ui": "always",
+            "init.templateDir": "/nowhere", "user.name": "Grace",
+            "user.email": "grace@example.org"}.items():
+        git(tmp_path, "config", "--file", settings, key, value)
+    done = applied(project, repo, GIT_CONFIG_GLOBAL=str(settings))
+    assert "hook" not in done.stderr
+    assert git(repo, "log", "-3", "--format=%cn <%ce> %an").split("\n") == [
+        "Grace <grace@example.org> Ada Example"] * 3 + [""]
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def test_autocrlf(project, repo, tmp_path):
+    """A checkout with CRLF gets them too, its commits do not."""
+    settings = tmp_path / "gitconfig"
+    git(tmp_path, "config", "--file", settings, "core.autocrlf", "true")
+    shutil.rmtree(repo / "Lib")
+    git(repo, "checkout", "--", ".", GIT_CONFIG_GLOBAL=str(settings))
+    client = repo / "Lib/http/client.py"
+    assert b"\r\n" in client.read_bytes()
+    applied(project, repo, GIT_CONFIG_GLOBAL=str(settings))
+    for path in client, repo / "Lib/http/_probe.py":
+        content = path.read_bytes()
+        assert content.count(b"\r\n") == content.count(b"\n") > 0
+    assert "\r" not in git(repo, "show", "HEAD:Lib/http/_probe.py")
+    assert git(repo, "status", "--porcelain",
+               GIT_CONFIG_GLOBAL=str(settings)) == ""
+
+
+def test_no_user_name(project, repo):
+    done = applied(project, repo)
+    assert "git has no user.name and user.email" in done.stderr
+    assert git(repo, "log", "-1", "--format=%cn %an") == (
+        "series Ada Example\n")
+
+
+def test_detached_head(project, repo):
+    git(repo, "checkout", "--quiet", "--detach")
+    faketree.write(repo, "README.rst", "work\n")
+    mine = faketree.commit(repo, "mine, on no branch")
+    applied(project, repo)
+    assert git(repo, "rev-parse", "persistent-http~3").strip() == mine
+
+
+def test_linked_worktree(project, repo, tmp_path):
+    git(repo, "worktree", "add", "--quiet", tmp_path / "linked", "-b", "side")
+    before = state(repo)[1:3]
+    applied(project, tmp_path / "linked")
+    assert state(repo)[1:3] == before
+    assert git(tmp_path / "linked", "branch", "--show-current") == (
+        "persistent-http\n")
+
+
+def test_untracked_files_stay(project, repo):
+    faketree.write(repo, "notes.txt", "mine\n")
+    applied(project, repo)
+    assert (repo / "notes.txt").read_text() == "mine\n"
+
+
+def test_no_terminal_and_with_one(project, repo, tmp_path):
+    other = shutil.copytree(repo, tmp_path / "other")
+    plain = applied(project, repo, TERM="dumb")
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, project / "series", "apply", other], stdin=theirs,
+        stdout=theirs, stderr=theirs, env=faketree.environment())
+    os.close(theirs)
+    seen = os.read(ours, 65536).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert done.returncode == 0
+    assert plain.stdout.replace(str(repo), str(other)) in seen
+    assert "\x1b" not in seen + plain.stdout + plain.stderr
+
+
+def test_output_closed_early(project, repo):
+    read, written = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, project / "series", "apply", repo], stdout=written,
+        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+        env=faketree.environment())
+    os.close(written)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "Broken" not in done.stderr
+    assert git(repo, "rev-list", "--count", "main..") == "3\n"
+
+
+# What is refused.
+
+def test_not_a_cpython_tree(project, tmp_path):
+    assert "is not a CPython tree" in refused(project, tmp_path)
+    git(tmp_path, "init", "--quiet")
+    assert "is not a CPython tree" in refused(project, tmp_path)
+
+
+def test_no_such_folder(project, tmp_path, tree):
+    assert "does not exist" in refused(project, tmp_path / "nowhere")
+    assert "is not a folder" in refused(project, tree / "Misc/ACKS")
+
+
+@pytest.mark.parametrize("version", [(3, 13, 14), (3, 12, 30), (2, 7, 18)])
+def test_too_old(project, tmp_path, version):
+    repo = faketree.checkout(tmp_path / "old", version)
+    before = state(repo)
+    told = ".".join(map(str, version))
+    assert refused(project, repo).endswith(
+        f"is CPython {told}; the series needs 3.13.15 or newer")
+    assert state(repo) == before
+
+
+def test_dirty(project, repo):
+    faketree.edit(repo, "Lib/http/client.py", "import socket",
+                  "import socket  # mine")
+    before = state(repo)
+    assert refused(project, repo).endswith(
+        "has changes that are not committed (Lib/http/client.py); commit or "
+        "stash them first")
+    assert state(repo) == before
+    git(repo, "add", "--all")
+    before = state(repo)
+    assert "not committed" in refused(project, repo)
+    assert state(repo) == before
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_already_applied(project, repo, plain):
+    if plain:
+        shutil.rmtree(repo / ".git")
+    applied(project, repo)
+    before = snapshot(repo) if plain else state(repo)
+    assert "already applied" in refused(project, repo)
+    assert (snapshot(repo) if plain else state(repo)) == before
+
+
+@pytest.mark.parametrize("option, branch", [
+    ((), "persistent-http"), (("--branch", "mine"), "mine"),
+    (("--branches",), "persistent-http-probe")])
+def test_branch_exists(project, repo, option, branch):
+    git(repo, "branch", branch)
+    before = state(repo)
+    assert f"the branch {branch} exists already" in refused(
+        project, repo, *option)
+    assert state(repo) == before
+
+
+def test_branch_below_a_branch(project, repo):
+    git(repo, "branch", "persistent-http/other")
+    before = state(repo)
+    assert "persistent-http" in refused(project, repo)
+    assert state(repo) == before
+
+
+def test_impossible_branch(project, repo):
+    before = state(repo)
+    assert "no possible name" in refused(project, repo, "--branch", "a..b")
+    assert state(repo) == before
+
+
+def conflict(repo):
+    """Leave a change on the branch side that conflicts with main."""
+    git(repo, "checkout", "--quiet", "-b", "side")
+    faketree.edit(repo, "Misc/ACKS", "Everyone", "Nobody")
+    faketree.commit(repo, "side")
+    git(repo, "format-patch", "--quiet", "-1", "-o", repo.parent / "mails")
+    git(repo, "checkout", "--quiet", "main")
+    faketree.edit(repo, "Misc/ACKS", "Everyone", "Somebody")
+    faketree.commit(repo, "main")
+
+
+@pytest.mark.parametrize("what, command", [
+    ("an am or a rebase", ["am", "{mails}/0001-side.patch"]),
+    ("a rebase", ["rebase", "side"]),
+    ("a merge", ["merge", "side"]),
+    ("a cherry-pick", ["cherry-pick", "side"]),
+    ("a revert", ["revert", "--no-edit", "HEAD~2"]),
+])
+def test_in_progress(project, repo, what, command):
+    conflict(repo)
+    if what == "a revert":
+        faketree.edit(repo, "Misc/ACKS", "Somebody", "Anybody")
+        faketree.commit(repo, "more")
+        command = ["revert", "--no-edit", "HEAD~1"]
+    git(repo, *(word.format(mails=repo.parent / "mails")
+                for word in command), check=False)
+    before = state(repo)
+    assert f"series: {what} is in progress" in refused(project, repo)
+    assert state(repo) == before
+
+
+def test_no_commit_yet(project, tree):
+    git(tree, "init", "--quiet")
+    assert "has no commit" in refused(project, tree)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_untracked_file_in_the_way(project, repo, ignored):
+    if ignored:
+        (repo / ".git/info").mkdir(exist_ok=True)
+        (repo / ".git/info/exclude").write_text("_probe.py\n")
+    faketree.write(repo, "Lib/http/_probe.py", "mine\n")
+    before = state(repo)
+    assert refused(project, repo).endswith(
+        "Lib/http/_probe.py is in the way: the series adds that file, and "
+        "git does not track it; move it away")
+    assert state(repo) == before
+
+
+def test_file_in_the_way_in_a_plain_tree(project, tree):
+    faketree.write(tree, "Lib/http/_probe.py", "mine\n")
+    before = snapshot(tree)
+    assert refused(project, tree).endswith(
+        "probe does not apply to 3.13 at Lib/http/_probe.py, already exists")
+    assert snapshot(tree) == before
+
+
+def test_folder_in_the_way_in_a_plain_tree(project, tree):
+    faketree.write(tree, "Lib/http/_probe.py/mine", "mine\n")
+    before = snapshot(tree)
+    assert "_probe.py is in the way" in refused(project, tree)
+    assert snapshot(tree) == before
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_does_not_apply(project, repo, plain):
+    """The last patch does not fit: the first two are not left behind."""
+    faketree.edit(repo, "Lib/urllib/request.py", "opener.open(url, data)",
+                  "opener.open(url, data, None)")
+    faketree.commit(repo, "in the way")
+    if plain:
+        shutil.rmtree(repo / ".git")
+    before = snapshot(repo) if plain else state(repo)
+    line = refused(project, repo)
+    assert ("probe-everywhere does not apply to 3.13 at "
+            "Lib/urllib/request.py, hunk 1 (@@ -") in line
+    assert (snapshot(repo) if plain else state(repo)) == before
+
+
+def test_unknown_upto(project, repo):
+    before = state(repo)
+    assert refused(project, repo, "--upto", "nothing").endswith(
+        "there is no patch nothing; the series has: skip-interim, probe, "
+        "probe-everywhere")
+    assert state(repo) == before
+
+
+def test_inside_a_checkout(project, repo):
+    assert f"is inside the checkout {repo}; name that" in refused(
+        project, repo / "Lib")
+
+
+def test_branches_of_a_plain_tree(project, tree):
+    before = snapshot(tree)
+    assert "is not a git checkout" in refused(project, tree, "--branches")
+    assert snapshot(tree) == before
+
+
+def test_tracked_by_an_unrelated_repository(project, tmp_path):
+    """CPython unpacked into somebody's project is changed in place."""
+    git(tmp_path, "init", "--quiet")
+    top = faketree.plain_tree(tmp_path / "vendored")
+    assert "in place" in applied(project, top).stdout
+
+
+def test_index_locked(project, repo):
+    (repo / ".git" / "index.lock").touch()
+    before = state(repo)
+    assert "index.lock" in refused(project, repo)
+    assert state(repo) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_tree(project, tree):
+    before = snapshot(tree)
+    (tree / "Lib/urllib").chmod(0o555)
+    try:
+        assert "nothing was changed" in refused(project, tree)
+    finally:
+        (tree / "Lib/urllib").chmod(0o755)
+    assert snapshot(tree) == before
+
+
+def test_cannot_be_written(project, tree):
+    """A folder where the new content is to be written first."""
+    before = snapshot(tree)
+    obstacle = tree / "Lib/urllib/.request.py.series-new"
+    obstacle.mkdir()
+    assert refused(project, tree).endswith("nothing was changed")
+    obstacle.rmdir()
+    assert snapshot(tree) == before
+
+
+def test_git_missing(project, repo, tmp_path):
+    before = state(repo)
+    (tmp_path / "empty").mkdir()
+    assert refused(project, repo, PATH=str(tmp_path / "empty")) == (
+        "series: git is not installed; install it first: apt-get install git")
+    assert state(repo) == before
+
+
+def test_no_folder_named(project):
+    done = series(project, "apply")
+    assert done.returncode == 2 and "DIR" in done.stderr
+
+
+def test_nothing_is_left_in_the_temporary_folder(project, repo, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    applied(project, repo, TMPDIR=str(scratch))
+    refused(project, repo, TMPDIR=str(scratch))
+    assert list(scratch.iterdir()) == []
