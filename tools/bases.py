@@ -1,0 +1,402 @@
+"""Where the CPythons come from that the series is applied to.
+
+get() gives a Base: a git repository with the stock tree at the tag base,
+and runnable interpreters whose standard library is a work tree of it.
+
+From Debian's archive come binary packages, unpacked into build/LINE/:
+
+    root/       the packages, for all interpreters of the line
+    base.git/   the repository; it tracks the standard library, Lib/
+    NAME/       one interpreter: usr/bin/pythonX.Y, and Lib/ as a work tree
+    base.json   written last: without it, all of this is made again
+"""
+
+import glob
+import json
+import os
+import shutil
+from pathlib import Path
+
+from tools import archive, git
+from tools.archive import Unavailable
+from tools.common import LINES, Failure, build_dir, locked, run, say
+from tools.trees import OLDEST
+
+# Raised when what is written below build/ changes its form.
+FORMAT = 1
+
+# Who commits the stock tree, and when: fixed, so that ids repeat.
+_AUTHOR = {**git.COMMITTER, "GIT_AUTHOR_NAME": "series",
+           "GIT_AUTHOR_EMAIL": "series@localhost",
+           "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
+           "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z"}
+
+# In Lib/, but not text that a patch could change: kept in root/.
+_MACHINE = ("lib-dynload", "config-*")
+
+_EXCLUDE = "/usr/\n/obj*/\n__pycache__/\n*.pyc\nlib-dynload\n/Lib/config-*\n"
+
+_CHECK = "import ssl, sys; print('%d.%d' % sys.version_info[:2])"
+
+
+class Base:
+    """A stock CPython, and interpreters made from it.
+
+    Attributes: line ("3.15"), version ("3.15.2"), origin (where it is from,
+    for people), repo (Path of the git repository), excludes (path patterns
+    of what the series has no place for in it), place (Path of the folder
+    below which its interpreters are).
+    """
+
+    excludes = ()
+
+    def __init__(self, line, version, origin, place, repo):
+        self.line = line
+        self.version = version
+        self.origin = origin
+        self.place = Path(place)
+        self.repo = Path(repo)
+
+    def __repr__(self):
+        return f"<Base {self.version}: {self.origin}>"
+
+    def interpreter_at(self, commit, name, *, debug=False):
+        """Return the Path of an interpreter with the library of *commit*.
+
+        commit: a revision of the repository; name: the interpreter's folder
+        below place ("stock", "patched"...), which is made or moved to
+        *commit*, whatever was changed in it by hand; debug: the build with
+        assertions and reference counts.  Raises Failure.
+        """
+        with self.lock():
+            wanted = git.commit_id(self.repo, commit)
+            if wanted is None:
+                raise Failure(f"{self.repo} has no commit {commit}; remove "
+                              f"{self.place} and run the command again")
+            tree = self.place / name
+            _move(self.repo, tree, wanted)
+            return self._furnish(tree, debug)
+
+    def lock(self):
+        """Return a context manager: alone below place, across processes."""
+        return _lock(self.place)
+
+    def _furnish(self, tree, debug):
+        raise NotImplementedError
+
+
+class PackageBase(Base):
+    """A Base from binary packages; it has no Doc, Misc or C sources."""
+
+    excludes = ("Doc/*", "Misc/*")
+
+    def _furnish(self, tree, debug):
+        program = f"python{self.line}" + ("-dbg" if debug else "")
+        python = tree / "usr" / "bin" / program
+        source = self.place / "root" / "usr" / "bin" / program
+        if not source.exists():
+            raise Failure(f"{self.place} was made without {program}; remove "
+                          f"it and run the command again")
+        library = tree / "usr" / "lib" / f"python{self.line}"
+        _link("../../Lib", library)
+        stdlib = Path("usr") / "lib" / f"python{self.line}"
+        for pattern in _MACHINE:
+            for part in (self.place / "root" / stdlib).glob(pattern):
+                _link(Path("..") / ".." / "root" / stdlib / part.name,
+                      tree / "Lib" / part.name)
+        if python.exists() and python.samefile(source):
+            return python
+        # The interpreter looks for its library from where it is, after
+        # links are followed: it has to be a file of its own.
+        _hard_link(source, python)
+        if not debug:
+            _link(program, python.with_name("python3"))
+            _link(program, python.with_name("python"))
+        _check(python, self.line)
+        return python
+
+
+def get(line, *, debug=False, named=None):
+    """Return the Base of a CPython line, fetched or built if need be.
+
+    line: as "3.15"; debug: with the debug interpreter; named: a directory
+    or tarball with CPython's source, or None for Debian's archive.  Raises
+    Unavailable if it cannot be had, Failure if something else is wrong.
+    """
+    if line not in LINES:
+        raise Failure(f"there is no line {line}; take one of "
+                      f"{', '.join(LINES)}")
+    return _from_packages(line, debug)
+
+
+def _from_packages(line, debug):
+    place = build_dir() / line
+    if ":" in str(place):
+        # The dynamic loader's search path is a list separated by colons.
+        raise Failure(f"a CPython cannot be built below {build_dir()}, as "
+                      f"that has a colon in it; move the checkout")
+    with _lock(place):
+        return (_load(place, line, debug)
+                or _make(place, line, debug))
+
+
+def _lock(place):
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        probe = place.parent / f".{place.name}.lock"
+        probe.touch()
+    except OSError as exc:
+        raise Failure(f"{place.parent} cannot be written "
+                      f"({exc.strerror}); make the checkout writable or use "
+                      f"one of your own") from exc
+    return locked(probe, f"another ./series works on {place}; waiting "
+                         f"for it")
+
+
+def _load(place, line, debug):
+    """Return the Base that is there already, if it is whole; else None."""
+    try:
+        told = json.loads((place / "base.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    # Interpreters name their folder: a checkout that was moved starts anew.
+    if (told.get("format") != FORMAT or told.get("place") != str(place)
+            or debug and not told.get("debug")):
+        return None
+    if not git.commit_id(place / "base.git", "base"):
+        return None
+    return PackageBase(line, told["version"], told["origin"], place,
+                       place / "base.git")
+
+
+def _make(place, line, debug):
+    with archive.using_cache():
+        packages, version, suite = _fetch(line, debug)
+    _clear(place)
+    say(f"unpacking CPython {version} to {place}")
+    root = place / "root"
+    for name in ("lib", "lib64", "bin", "sbin"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(Path("usr") / name)
+    archive.unpack(packages, root)
+    _relocate(root, line)
+    _commit_library(place, line, version)
+    number = ".".join(map(str, archive.upstream(version)))
+    origin = f"binary packages {version} of {suite}"
+    _write_stamp(place, version=number, origin=origin, debug=debug)
+    return PackageBase(line, number, origin, place, place / "base.git")
+
+
+def _fetch(line, debug):
+    """Return (package files, version, suite) of the newest to be had."""
+    problems = []
+    try:
+        for suite, version in archive.releases(f"python{line}"):
+            if _too_old(version):
+                problems.append(f"{version} is older than the series needs")
+                break
+            try:
+                wanted = _specs(line, version, debug)
+                return suite.download(wanted), version, suite
+            except Unavailable as exc:
+                say(f"{exc}; trying the next version")
+                problems.append(str(exc))
+    except Unavailable as exc:
+        problems.append(str(exc))
+    why = problems[0] if problems else f"no suite has python{line}"
+    raise Unavailable(f"CPython {line} cannot be had from Debian's archive: "
+                      f"{why}; name a source tree: ./series build {line} "
+                      f"--from DIR")
+
+
+def _too_old(version):
+    return archive.upstream(version) < OLDEST
+
+
+def _specs(line, version, debug):
+    names = [f"python{line}", f"libpython{line}-testsuite"]
+    if debug:
+        names.append(f"python{line}-dbg")
+    specs = [f"{name}={version}" for name in names]
+    return specs if shutil.which("patchelf") else [*specs, "patchelf"]
+
+
+def _clear(place):
+    """Remove what an earlier or interrupted run left, except the source."""
+    # First what says that the rest is good.
+    (place / "base.json").unlink(missing_ok=True)
+    if place.is_dir():
+        for entry in place.iterdir():
+            if entry.name != "source":
+                _remove(entry)
+    place.mkdir(parents=True, exist_ok=True)
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _relocate(root, line):
+    """Let the interpreters find loader and libraries below *root*."""
+    libc = glob.glob(glob.escape(str(root)) + "/usr/lib/*/libc.so.6")
+    if not libc:
+        raise Failure(f"no C library came with CPython {line}; name a source "
+                      f"tree: ./series build {line} --from DIR")
+    libraries = os.path.dirname(libc[0])
+    patchelf = _patchelf(root, libraries)
+    for python in (root / "usr" / "bin").glob(f"python{line}*"):
+        if not python.is_symlink() and _is_elf(python):
+            _relocate_program(patchelf, python, root, libraries)
+
+
+def _relocate_program(patchelf, python, root, libraries):
+    loader = run([*patchelf, "--print-interpreter", python]).stdout.strip()
+    steps = [("--force-rpath", "--set-rpath", libraries),
+             ("--set-interpreter", f"{root}{loader}")]
+    # patchelf 0.18 gives programs that crash for some orders: for these
+    # non-PIE ones, unless the search path is set before the loader.
+    for order in (steps, steps[::-1]):
+        trial = python.with_name(f".{python.name}.new")
+        shutil.copy2(python, trial)
+        for step in order:
+            run([*patchelf, *step, trial])
+        problem = _trouble([trial, "--version"])
+        if problem is None:
+            trial.rename(python)
+            return
+    raise Failure(f"{python.name} from Debian's packages does not start "
+                  f"here ({problem}); name a source tree: ./series build "
+                  f"--from DIR")
+
+
+def _is_elf(path):
+    with open(path, "rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def _patchelf(root, libraries):
+    """Return the start of patchelf's argv: the machine's, or from root."""
+    path = shutil.which("patchelf")
+    if path:
+        return [path]
+    loaders = sorted(Path(libraries).glob("ld*.so.*"))
+    # By its own loader and libraries: it may need newer ones than are here.
+    return [loaders[0], "--library-path", libraries,
+            root / "usr" / "bin" / "patchelf"]
+
+
+def _commit_library(place, line, version):
+    """Move the standard library from root/ into a repository."""
+    shared = place / "root" / "usr" / "lib" / f"python{line}"
+    staging = place / "staging"
+    library = staging / "Lib"
+    staging.mkdir()
+    shared.rename(library)
+    shared.mkdir()
+    for pattern in _MACHINE:
+        for part in list(library.glob(pattern)):
+            part.rename(shared / part.name)
+    for path in library.iterdir():
+        # sitecustomize.py would be the machine's, from /etc.
+        if path.is_symlink() and os.path.isabs(os.readlink(path)):
+            path.unlink()
+    repo = place / "base.git"
+    git.git("init", "--quiet", "--bare", "--template=", repo)
+    _commit_base(repo, staging, f"CPython {version}, as packaged by Debian",
+                 force=True)
+    shutil.rmtree(staging)
+
+
+def _commit_base(repo, tree, message, force=False):
+    """Make *tree* the only commit of *repo*, tagged base."""
+    (repo / "info").mkdir(exist_ok=True)
+    (repo / "info" / "exclude").write_text(_EXCLUDE)
+    index = repo / "base-index"
+    env = {"GIT_DIR": str(repo), "GIT_WORK_TREE": str(tree),
+           "GIT_INDEX_FILE": str(index)}
+    git.git("add", "--all", *(["--force"] if force else []), ".",
+            repo=tree, env=env)
+    made = git.line("write-tree", repo=tree, env=env)
+    index.unlink()
+    commit = git.line("commit-tree", "--no-gpg-sign", "-m", message, made,
+                      repo=repo, env=_AUTHOR)
+    git.git("update-ref", "refs/tags/base", commit, repo=repo)
+
+
+def _write_stamp(place, **told):
+    told.update(format=FORMAT, place=str(place))
+    fresh = place / "base.json.new"
+    fresh.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    fresh.rename(place / "base.json")
+
+
+def _move(repo, tree, commit):
+    """Make *tree* a work tree of *repo* that is exactly at *commit*."""
+    if not (tree / ".git").is_file():
+        _remove(tree)
+        git.git("worktree", "prune", repo=repo)
+        git.git("worktree", "add", "--quiet", "--force", "--detach", tree,
+                commit, repo=repo)
+        return
+    # One that was killed left it; nobody else is here now.
+    own = Path(git.line("rev-parse", "--absolute-git-dir", repo=tree))
+    (own / "index.lock").unlink(missing_ok=True)
+    changed = git.git("diff", "--name-only", "-z", commit, "--", repo=tree)
+    if not changed and git.commit_id(tree, "HEAD") == commit:
+        return
+    git.git("reset", "--quiet", "--hard", commit, repo=tree)
+    for name in filter(None, changed.split(b"\0")):
+        _forget_bytecode(tree / os.fsdecode(name))
+
+
+def _forget_bytecode(source):
+    # Bytecode counts as current if second and size of its source agree,
+    # which two states of a file can, moved quickly.
+    pattern = glob.escape(source.stem) + ".*.pyc"
+    for path in (source.parent / "__pycache__").glob(pattern):
+        path.unlink(missing_ok=True)
+
+
+def _link(target, path):
+    """Make *path* a symbolic link to *target*, if it is none already."""
+    if path.is_symlink() and os.readlink(path) == str(target):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove(path)
+    path.symlink_to(target)
+
+
+def _hard_link(source, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    _remove(fresh)
+    try:
+        os.link(source, fresh)
+    except OSError:     # a file system without hard links
+        shutil.copy2(source, fresh)
+    fresh.rename(path)
+
+
+def _check(python, line):
+    """See that *python* starts, is of *line* and has TLS."""
+    problem = _trouble([python, "-I", "-c", _CHECK], expected=line)
+    if problem:
+        # Not to be taken for good the next time.
+        python.unlink(missing_ok=True)
+        raise Failure(f"{python} does not start: {problem}; remove "
+                      f"{build_dir()} and run the command again")
+
+
+def _trouble(argv, expected=""):
+    """Run a program; return None if all is well, else what is not."""
+    try:
+        done = run(argv, check=False)
+    except OSError as exc:
+        return exc.strerror
+    if done.returncode == 0 and expected in done.stdout:
+        return None
+    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return said[-1] if said else f"status {done.returncode}"
