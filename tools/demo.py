@@ -243,7 +243,9 @@ def _lines(pipe, deadline):
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
     rest = b""
-    while (left := deadline - time.monotonic()) > 0 and poller.poll(left * 1e3):
+    while time.monotonic() < deadline:
+        if not poller.poll(max(0, deadline - time.monotonic()) * 1000):
+            break
         data = os.read(pipe.fileno(), 65536)
         if not data:
             break
@@ -290,8 +292,10 @@ def _verdict(rows, no_tls):
     if flawless:
         print(f"patched: all {count} POSTs arrived, each exactly once")
     else:
-        print(f"patched: {failed} of {count} POSTs failed, {twice} arrived "
-              f"twice, {lost} never arrived")
+        print(f"patched: {failed} of {count} POSTs failed, "
+              f"{twice} arrived twice")
+    if lost:
+        print(f"patched: {lost} answers to POSTs that never arrived")
     if no_tls:
         print(f"TLS was NOT RUN: {no_tls}; run ./series with another Python")
     return 0 if flawless and not no_tls else 1
