@@ -148,7 +148,8 @@ def _version(top, prefix):
     if named:
         return tuple(map(int, named.groups()))
     for data in sorted((top / prefix).glob("_sysconfigdata*.py")):
-        found = re.search(r"'VERSION': '(\d+)\.(\d+)'", data.read_text("utf-8"))
+        found = re.search(r"'VERSION': '(\d+)\.(\d+)'",
+                          data.read_text("utf-8"))
         if found:
             return tuple(map(int, found.groups()))
     return ()
