@@ -9,18 +9,28 @@ From Debian's archive come binary packages, unpacked into build/LINE/:
     base.git/   the repository; it tracks the standard library, Lib/
     NAME/       one interpreter: usr/bin/pythonX.Y, and Lib/ as a work tree
     base.json   written last: without it, all of this is made again
+
+Whole source trees are compiled: the archive's in build/LINE-compiled/, one
+that the user names in a folder called after it:
+
+    base.git/   the repository (for the archive's, build/LINE/source/.git)
+    NAME/       a work tree, and in obj/ what was compiled from it
+    NAME-obj.log
 """
 
+import contextlib
+import errno
 import glob
 import json
 import os
 import shutil
 from pathlib import Path
 
-from tools import archive, git
+from tools import archive, git, sources
 from tools.archive import Unavailable
 from tools.common import LINES, Failure, build_dir, locked, run, say
-from tools.trees import OLDEST
+from tools.compile import Objects
+from tools.trees import OLDEST, Tree
 
 # Raised when what is written below build/ changes its form.
 FORMAT = 1
@@ -34,7 +44,44 @@ _AUTHOR = {**git.COMMITTER, "GIT_AUTHOR_NAME": "series",
 # In Lib/, but not text that a patch could change: kept in root/.
 _MACHINE = ("lib-dynload", "config-*")
 
-_EXCLUDE = "/usr/\n/obj*/\n__pycache__/\n*.pyc\nlib-dynload\n/Lib/config-*\n"
+# What a work tree has beside what git tracks.
+_EXCLUDE = """\
+/usr/
+/obj/
+/obj-debug/
+/.obj*.new/
+/Lib/lib-dynload
+/Lib/config-*
+__pycache__/
+*.pyc
+"""
+
+# Left by a build in a source tree; CPython's own .gitignore has these, but
+# not every tarball has that.
+_BUILT = """\
+*.a
+*.o
+*.so
+*.so.*
+/Makefile
+/Makefile.pre
+/Modules/Setup.bootstrap
+/Modules/Setup.local
+/Modules/Setup.stdlib
+/Modules/config.c
+/Modules/ld_so_aix
+/Programs/_freeze_module
+/_bootstrap_python
+/build/
+/config.log
+/config.status
+/platform
+/pybuilddir.txt
+/pyconfig.h
+/python
+/python-config
+/python-config.py
+"""
 
 _CHECK = "import ssl, sys; print('%d.%d' % sys.version_info[:2])"
 
@@ -68,7 +115,7 @@ class Base:
         *commit*, whatever was changed in it by hand; debug: the build with
         assertions and reference counts.  Raises Failure.
         """
-        with self.lock():
+        with _told(), self.lock():
             wanted = git.commit_id(self.repo, commit)
             if wanted is None:
                 raise Failure(f"{self.repo} has no commit {commit}; remove "
@@ -116,17 +163,183 @@ class PackageBase(Base):
         return python
 
 
-def get(line, *, debug=False, named=None):
+class TreeBase(Base):
+    """A Base that is compiled from a whole source tree.
+
+    configure: the arguments for configure.
+    """
+
+    def __init__(self, line, version, origin, place, repo, excludes,
+                 configure):
+        super().__init__(line, version, origin, place, repo)
+        self.excludes = tuple(excludes)
+        self.configure = tuple(configure)
+
+    def _furnish(self, tree, debug):
+        objects = self._objects(tree, debug)
+        if not objects.current():
+            other = self._elsewhere(objects, debug)
+            if other:
+                objects.copy_from(other)
+            else:
+                objects.build()
+            _check(objects.python, self.line)
+        return objects.python
+
+    def _objects(self, tree, debug):
+        arguments = list(self.configure)
+        if debug and "--with-pydebug" not in arguments:
+            arguments.append("--with-pydebug")
+        return Objects(tree, "HEAD", arguments,
+                       "obj-debug" if debug else "obj")
+
+    def _elsewhere(self, wanted, debug):
+        """Return the same objects from another work tree; None if none."""
+        for entry in sorted(self.place.iterdir()):
+            if entry != wanted.tree and _belongs(entry, self.repo):
+                other = self._objects(entry, debug)
+                if other.key == wanted.key and other.current():
+                    return other
+        return None
+
+    def install(self, name):
+        """make install from work tree *name*; return the interpreter."""
+        with _told(), self.lock():
+            objects = self._objects(self.place / name, debug=False)
+            python = objects.install()
+            _check(python, self.line)
+            return python
+
+
+def get(line=None, *, debug=False, named=None, configure=None):
     """Return the Base of a CPython line, fetched or built if need be.
 
-    line: as "3.15"; debug: with the debug interpreter; named: a directory
-    or tarball with CPython's source, or None for Debian's archive.  Raises
-    Unavailable if it cannot be had, Failure if something else is wrong.
+    line: as "3.15"; with *named* it may be None.  debug: see that there is
+    a debug interpreter.  named: a directory or tarball with CPython's
+    source, to compile; None for Debian's archive.  configure: arguments
+    for configure, to compile the archive's source; None for its binary
+    packages.  Raises Unavailable if it cannot be had, Failure if something
+    else is wrong.
     """
-    if line not in LINES:
+    if line is not None and line not in LINES:
         raise Failure(f"there is no line {line}; take one of "
                       f"{', '.join(LINES)}")
-    return _from_packages(line, debug)
+    with _told():
+        if named is not None:
+            return _from_named(line, named, configure or ())
+        if configure is not None:
+            return _from_source(line, configure)
+        return _from_packages(line, debug)
+
+
+def source_tree(line="3.13", *, named=None):
+    """Return the Path of a whole source tree of *line*, build/LINE/source.
+
+    A git repository whose tag base is the stock tree.  It is made from the
+    archive's source package, the public repository or the directory or
+    tarball *named*; if it is there, it is returned as it is.  Raises
+    Unavailable if there is no source, or Failure.
+    """
+    with _told(), _lock(build_dir() / line):
+        return _source_tree(line, named)
+
+
+def line_of(named):
+    """Return the line of the directory or tarball *named*."""
+    place = build_dir()
+    with _told(), _lock(place / "named"):
+        with sources.Named(named).open(place) as tree:
+            _see_line(named, tree, None)
+            return tree.line
+
+
+def alone(line):
+    """Return a context manager: alone in build/LINE, across processes."""
+    return _lock(build_dir() / line)
+
+
+@contextlib.contextmanager
+def _told():
+    """Turn what the operating system refuses into a Failure."""
+    try:
+        yield
+    except OSError as exc:
+        where = f": {exc.filename}" if exc.filename else ""
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Failure(f"the disk is full{where}; make room and run the "
+                          f"command again") from exc
+        raise Failure(f"{exc.strerror or exc}{where}; see to that and run "
+                      f"the command again") from exc
+
+
+def _source_tree(line, named):
+    place = build_dir() / line
+    source = place / "source"
+    if git.commit_id(source, "base"):
+        return source
+    place.mkdir(parents=True, exist_ok=True)
+    fresh = place / ".source.new"
+    _remove(fresh)
+    if named is None:
+        version, origin = sources.fetch(line, fresh)
+        _init(fresh / ".git", fresh, f"CPython {version}, {origin}",
+              force=True)
+    else:
+        _copy_named(line, sources.Named(named), fresh, place)
+    fresh.rename(source)
+    return source
+
+
+def _copy_named(line, named, fresh, scratch):
+    with named.open(scratch) as tree:
+        _see_line(named.path, tree, line)
+        fresh.mkdir()
+        _init(fresh / ".git", tree.top, f"CPython {tree.text}, "
+                                        f"{named.describe()}")
+    git.git("reset", "--quiet", "--hard", "base", repo=fresh)
+
+
+def _init(repo, tree, message, force=False):
+    """Make the repository of a working tree, with *tree* at base."""
+    git.git("init", "--quiet", "--template=", repo.parent)
+    _commit_base(repo, tree, message, force=force, exclude=_BUILT)
+    git.git("update-ref", "--no-deref", "HEAD", "refs/tags/base", repo=repo)
+
+
+def _see_line(where, tree, line):
+    """Fail if a user's *tree* is not of *line*; None is any line."""
+    if tree.newer:
+        say(f"CPython {tree.text} is newer than what the series is tested "
+            f"with; taking it as {tree.line}")
+    if line not in (None, tree.line):
+        raise Failure(f"{where} is CPython {tree.text}, not {line}; leave "
+                      f"the line away or name another tree")
+
+
+def _from_named(line, where, configure):
+    named = sources.Named(where)
+    place = build_dir() / named.slug
+    with _lock(place):
+        place.mkdir(exist_ok=True)
+        repo = place / "base.git"
+        with named.open(place) as tree:
+            _see_line(named.path, tree, line)
+            if not repo.exists():
+                git.git("init", "--quiet", "--bare", "--template=", repo)
+            _commit_base(repo, tree.top, f"CPython {tree.text}",
+                         exclude=_BUILT)
+            return TreeBase(tree.line, tree.text, named.describe(), place,
+                            repo, tree.excludes, configure)
+
+
+def _from_source(line, configure):
+    repo = source_tree(line)
+    place = build_dir() / f"{line}-compiled"
+    with _lock(place):
+        place.mkdir(exist_ok=True)
+        tree = Tree(repo)
+        origin = git.line("log", "-1", "--format=%s", "base", repo=repo)
+        return TreeBase(line, tree.text, origin, place, repo, (), configure)
 
 
 def _from_packages(line, debug):
@@ -307,20 +520,25 @@ def _commit_library(place, line, version):
     git.git("init", "--quiet", "--bare", "--template=", repo)
     _commit_base(repo, staging, f"CPython {version}, as packaged by Debian",
                  force=True)
+    (repo / "index").unlink()
     shutil.rmtree(staging)
 
 
-def _commit_base(repo, tree, message, force=False):
-    """Make *tree* the only commit of *repo*, tagged base."""
+def _commit_base(repo, tree, message, force=False, exclude=""):
+    """Make *tree* the only commit of *repo*, tagged base.
+
+    force: take all files; else what *exclude* and .gitignore files do not
+    name.  *tree* is only read.
+    """
     (repo / "info").mkdir(exist_ok=True)
-    (repo / "info" / "exclude").write_text(_EXCLUDE)
-    index = repo / "base-index"
-    env = {"GIT_DIR": str(repo), "GIT_WORK_TREE": str(tree),
-           "GIT_INDEX_FILE": str(index)}
+    (repo / "info" / "exclude").write_text(_EXCLUDE + exclude)
+    # The user's own list of files that git is to ignore is not for us.
+    git.git("config", "core.excludesFile", os.devnull, repo=repo)
+    # An index kept from the last time saves reading unchanged files again.
+    env = {"GIT_DIR": str(repo), "GIT_WORK_TREE": str(tree)}
     git.git("add", "--all", *(["--force"] if force else []), ".",
             repo=tree, env=env)
     made = git.line("write-tree", repo=tree, env=env)
-    index.unlink()
     commit = git.line("commit-tree", "--no-gpg-sign", "-m", message, made,
                       repo=repo, env=_AUTHOR)
     git.git("update-ref", "refs/tags/base", commit, repo=repo)
@@ -333,9 +551,23 @@ def _write_stamp(place, **told):
     fresh.rename(place / "base.json")
 
 
+def _belongs(tree, repo):
+    """Return whether *tree* is a work tree of this *repo*.
+
+    It may be another checkout's, if this one was copied or moved.
+    """
+    try:
+        told = (tree / ".git").read_text("utf-8")
+    except OSError:
+        return False
+    inside = repo / ".git" if (repo / ".git").is_dir() else repo
+    own = Path(told.partition("gitdir: ")[2].rstrip("\n"))
+    return own.parent == inside / "worktrees" and own.is_dir()
+
+
 def _move(repo, tree, commit):
     """Make *tree* a work tree of *repo* that is exactly at *commit*."""
-    if not (tree / ".git").is_file():
+    if not _belongs(tree, repo):
         _remove(tree)
         git.git("worktree", "prune", repo=repo)
         git.git("worktree", "add", "--quiet", "--force", "--detach", tree,
