@@ -62,7 +62,7 @@ def _interpreters(args):
                       f"other; give one or the other")
     if args.stock:
         return args.stock, args.patched
-    from tools import build
+    from tools import build     # which imports this module
     base, patched = build.patched(args.line)
     return base.interpreter_at("base", "stock"), patched
 
