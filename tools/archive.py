@@ -41,6 +41,7 @@ _OFFLINE = re.compile(r"resolv|Temporary failure|[Cc]onnect|unreachable|"
                       r"timed out|time-out|timeout")
 _UNTRUSTED = re.compile(r"NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|REVKEYSIG|BADSIG|"
                         r"signature|not signed|[Mm]issing key")
+_GONE = re.compile(r"\b404\b")
 _OUTDATED = re.compile(r"is expired|is not valid yet|Valid-Until")
 
 
@@ -226,6 +227,8 @@ class Suite:
                     (self.store / "partial" / item.name).unlink(
                         missing_ok=True)
             said = self._fetch(missing, command)
+            if _GONE.search(said):
+                break
         missing = [item for item in items if not item.sound(self.store)]
         if missing:
             raise self._problem(said, missing[0].name)
@@ -283,7 +286,7 @@ class Suite:
             keys = self.keyrings[0] if self.keyrings else "apt's keys"
             return Unavailable(f"{self} is not signed by a key in {keys}: "
                                f"{why}")
-        if name and "404" in said:
+        if name and _GONE.search(said):
             return Unavailable(f"{self} lists {name} but no longer has it")
         if _OFFLINE.search(why):
             return Offline(f"{self} cannot be reached: {why}")

@@ -188,6 +188,9 @@ class TreeBase(Base):
 
     def _objects(self, tree, debug):
         arguments = list(self.configure)
+        if not any(one.startswith("--prefix") for one in arguments):
+            # Else it would take modules from /usr/local.
+            arguments.append(f"--prefix={self.place / 'installed'}")
         if debug and "--with-pydebug" not in arguments:
             arguments.append("--with-pydebug")
         return Objects(tree, "HEAD", arguments,
@@ -282,7 +285,7 @@ def _source_tree(line, named):
     _remove(fresh)
     if named is None:
         version, origin = sources.fetch(line, fresh)
-        _init(fresh / ".git", fresh, f"CPython {version}, {origin}",
+        _init(fresh / ".git", fresh, f"CPython {version}\n\n{origin}",
               force=True)
     else:
         _copy_named(line, sources.Named(named), fresh, place)
@@ -294,7 +297,7 @@ def _copy_named(line, named, fresh, scratch):
     with named.open(scratch) as tree:
         _see_line(named.path, tree, line)
         fresh.mkdir()
-        _init(fresh / ".git", tree.top, f"CPython {tree.text}, "
+        _init(fresh / ".git", tree.top, f"CPython {tree.text}\n\n"
                                         f"{named.describe()}")
     git.git("reset", "--quiet", "--hard", "base", repo=fresh)
 
@@ -338,7 +341,7 @@ def _from_source(line, configure):
     with _lock(place):
         place.mkdir(exist_ok=True)
         tree = Tree(repo)
-        origin = git.line("log", "-1", "--format=%s", "base", repo=repo)
+        origin = git.line("log", "-1", "--format=%b", "base", repo=repo)
         return TreeBase(line, tree.text, origin, place, repo, (), configure)
 
 

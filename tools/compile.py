@@ -105,7 +105,13 @@ class Objects:
         self.log.write_bytes(b"")
         if not (self.folder / "Makefile").exists():
             self._stage("configure", "../configure", *self.arguments)
-        self._stage("make", "make", f"-j{processors()}")
+        try:
+            self._stage("make", "make", f"-j{processors()}")
+        except Failure:
+            # make has ended by itself, so what is there is good: the next
+            # run goes on with it.  An interrupted one starts anew.
+            self._write_stamp(whole=True, key="")
+            raise
         self._write_stamp(whole=True)
 
     def install(self):
@@ -125,9 +131,10 @@ class Objects:
                           f"{self.log}")
         return path
 
-    def _write_stamp(self, whole):
+    def _write_stamp(self, whole, key=None):
         self.stamp.write_text(json.dumps({
-            "key": self.key, "arguments": self.arguments, "whole": whole}))
+            "key": self.key if key is None else key,
+            "arguments": self.arguments, "whole": whole}))
 
     def _stage(self, title, *argv):
         """Run one stage, with its output in the log."""
