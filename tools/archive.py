@@ -41,6 +41,7 @@ _OFFLINE = re.compile(r"resolv|Temporary failure|[Cc]onnect|unreachable|"
                       r"timed out|time-out|timeout")
 _UNTRUSTED = re.compile(r"NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|REVKEYSIG|BADSIG|"
                         r"signature|not signed|[Mm]issing key")
+_FULL = re.compile(r"No space left|enough free space|quota exceeded")
 _GONE = re.compile(r"\b404\b")
 _OUTDATED = re.compile(r"is expired|is not valid yet|Valid-Until")
 
@@ -227,7 +228,7 @@ class Suite:
                     (self.store / "partial" / item.name).unlink(
                         missing_ok=True)
             said = self._fetch(missing, command)
-            if _GONE.search(said):
+            if _GONE.search(said) or _OFFLINE.search(_complaint(said)):
                 break
         missing = [item for item in items if not item.sound(self.store)]
         if missing:
@@ -279,16 +280,22 @@ class Suite:
     def _problem(self, said, name=None):
         """Return the exception for a failed apt, from what it said."""
         why = _complaint(said)
+        if _FULL.search(said):
+            return Failure(f"the disk with {cache_dir()} is full; make room "
+                           f"and run the command again")
         if _OUTDATED.search(said):
-            return Unavailable(f"{self} is out of date, and this machine's "
-                               f"apt refuses that: {why}")
+            since = re.search(r"\(([^()]+)\)", why)
+            told = f" ({since[1]})" if since else ""
+            return Unavailable(f"{self} is out of date{told}, which this "
+                               f"machine's apt does not accept")
         if _UNTRUSTED.search(said):
             keys = self.keyrings[0] if self.keyrings else "apt's keys"
-            return Unavailable(f"{self} is not signed by a key in {keys}: "
-                               f"{why}")
+            return Unavailable(f"{self} is not signed by a key in {keys}; a "
+                               f"newer debian-archive-keyring may help")
         if name and _GONE.search(said):
             return Unavailable(f"{self} lists {name} but no longer has it")
         if _OFFLINE.search(why):
+            why = re.sub(r"^Failed to fetch \S+ +", "", why)
             return Offline(f"{self} cannot be reached: {why}")
         return Unavailable(f"{self}: {why}")
 
@@ -436,6 +443,12 @@ def _ready(uri, name, kind):
             _tried[key] = exc
             say(str(exc))
     return _tried[key]
+
+
+def problems(kind="deb"):
+    """Return why suites that were asked for in this run are not usable."""
+    return [found for key, found in _tried.items()
+            if key[2] == kind and not isinstance(found, Suite)]
 
 
 def releases(package, kind="deb"):

@@ -28,12 +28,15 @@ from pathlib import Path
 
 from tools import archive, git, sources
 from tools.archive import Unavailable
-from tools.common import LINES, Failure, build_dir, locked, run, say
+from tools.common import (LINES, Failure, build_dir, cache_dir, locked,
+                          need_program, run, say)
 from tools.compile import Objects
 from tools.trees import OLDEST, Tree
 
 # Raised when what is written below build/ changes its form.
 FORMAT = 1
+
+NO_ROOM = 1 << 20       # bytes; less is a full disk
 
 # Who commits the stock tree, and when: fixed, so that ids repeat.
 _AUTHOR = {**git.COMMITTER, "GIT_AUTHOR_NAME": "series",
@@ -221,9 +224,11 @@ def get(line=None, *, debug=False, named=None, configure=None):
     a debug interpreter.  named: a directory or tarball with CPython's
     source, to compile; None for Debian's archive.  configure: arguments
     for configure, to compile the archive's source; None for its binary
-    packages.  Raises Unavailable if it cannot be had, Failure if something
-    else is wrong.
+    packages.  If there are none, the source is compiled, given a compiler.
+    Raises Unavailable if it cannot be had, Failure if something else is
+    wrong.
     """
+    need_program("git")
     if line is not None and line not in LINES:
         raise Failure(f"there is no line {line}; take one of "
                       f"{', '.join(LINES)}")
@@ -232,7 +237,7 @@ def get(line=None, *, debug=False, named=None, configure=None):
             return _from_named(line, named, configure or ())
         if configure is not None:
             return _from_source(line, configure)
-        return _from_packages(line, debug)
+        return _from_anywhere(line, debug)
 
 
 def source_tree(line="3.13", *, named=None):
@@ -263,16 +268,36 @@ def alone(line):
 
 @contextlib.contextmanager
 def _told():
-    """Turn what the operating system refuses into a Failure."""
+    """Turn what the operating system refuses into a Failure for people."""
     try:
         yield
+    except Failure as exc:
+        # Programs have many ways to say that the disk is full.
+        full = _full_disk()
+        if full is None:
+            raise
+        raise _disk_full(full) from exc
     except OSError as exc:
-        where = f": {exc.filename}" if exc.filename else ""
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Failure(f"the disk is full{where}; make room and run the "
-                          f"command again") from exc
+            raise _disk_full(exc.filename or _full_disk()
+                             or build_dir()) from exc
+        where = f": {exc.filename}" if exc.filename else ""
         raise Failure(f"{exc.strerror or exc}{where}; see to that and run "
                       f"the command again") from exc
+
+
+def _disk_full(path):
+    return Failure(f"the disk with {path} is full; make room and run the "
+                   f"command again")
+
+
+def _full_disk():
+    """Return a folder of ours whose disk has no room left; None if none."""
+    for folder in (build_dir, cache_dir):
+        with contextlib.suppress(OSError, Failure):
+            if shutil.disk_usage(folder()).free < NO_ROOM:
+                return folder()
+    return None
 
 
 def _source_tree(line, named):
@@ -337,12 +362,36 @@ def _from_named(line, where, configure):
 
 def _from_source(line, configure):
     repo = source_tree(line)
-    place = build_dir() / f"{line}-compiled"
+    place = _compiled(line)
     with _lock(place):
         place.mkdir(exist_ok=True)
         tree = Tree(repo)
         origin = git.line("log", "-1", "--format=%b", "base", repo=repo)
         return TreeBase(line, tree.text, origin, place, repo, (), configure)
+
+
+def _from_anywhere(line, debug):
+    """Take binary packages; without any, compile what source there is."""
+    instead = _compiled(line) / "instead"
+    if not instead.exists():
+        try:
+            return _from_packages(line, debug)
+        except Unavailable as exc:
+            problem = exc
+        if not (shutil.which("cc") and shutil.which("make")):
+            raise problem
+        say(f"no packages of CPython {line}; trying to compile its source")
+    try:
+        base = _from_source(line, ())
+    except Unavailable as exc:
+        raise exc if instead.exists() else problem
+    # Without asking the archive again each time.
+    instead.touch()
+    return base
+
+
+def _compiled(line):
+    return build_dir() / f"{line}-compiled"
 
 
 def _from_packages(line, debug):
@@ -386,6 +435,9 @@ def _load(place, line, debug):
 
 
 def _make(place, line, debug):
+    if shutil.which("apt-get"):
+        need_program("dpkg-deb", "dpkg")
+        need_program("tar")
     with archive.using_cache():
         packages, version, suite = _fetch(line, debug)
     _clear(place)
@@ -415,13 +467,16 @@ def _fetch(line, debug):
                 wanted = _specs(line, version, debug)
                 return suite.download(wanted), version, suite
             except Unavailable as exc:
-                say(f"{exc}; trying the next version")
                 problems.append(str(exc))
+                if isinstance(exc, archive.Offline):
+                    break
+                say(f"{exc}; trying the next version")
     except Unavailable as exc:
         problems.append(str(exc))
+    problems += map(str, archive.problems())
     why = problems[0] if problems else f"no suite has python{line}"
-    raise Unavailable(f"CPython {line} cannot be had from Debian's archive: "
-                      f"{why}; name a source tree: ./series build {line} "
+    raise Unavailable(f"no packages of CPython {line} from Debian's archive "
+                      f"({why}); name a source tree: ./series build {line} "
                       f"--from DIR")
 
 

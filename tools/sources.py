@@ -58,8 +58,9 @@ def _from_archive(line, folder):
             say(f"unpacking the source of CPython {version}")
             unpack(tarball, folder)
             return version, f"source package {version} of {suite}"
-    raise problem or Unavailable(f"Debian's archive has no source of CPython "
-                                 f"{line}")
+    problems = [problem, *archive.problems("deb-src")]
+    raise next(filter(None, problems), None) or Unavailable(
+        f"Debian's archive has no source of CPython {line}")
 
 
 def _from_public(line, folder):
