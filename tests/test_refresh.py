@@ -362,6 +362,14 @@ def test_empty_commit(project, work, lines):
     assert "changes nothing" in refused(project)
 
 
+def test_bytecode(project, work, lines):
+    """As "git add --all" takes it, where nothing ignores it."""
+    (work / "Lib/http/__pycache__").mkdir()
+    (work / "Lib/http/__pycache__/x.cpython-313.pyc").write_bytes(b"\0\1\2")
+    faketree.commit(work, "gh-4: More\n\nPatch: more")
+    assert "has Lib/http/__pycache__/x.cpython-313.pyc" in refused(project)
+
+
 def test_merge(project, work, lines):
     git(work, "checkout", "--quiet", "-b", "side", "base")
     edit(work, "Misc/ACKS", "Everyone", "Nobody")

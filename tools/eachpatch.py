@@ -63,11 +63,7 @@ class Proof:
                 self._without(python, module, names)
         if any(new.values()) or self.wrong:
             self.report.tell(f"{self.patch.name} without", self.counts,
-                             self.wrong, suite.log(self.base, self._log))
-
-    @property
-    def _log(self):
-        return f"{self.patch.name}-without"
+                             self.wrong)
 
     def _see_that_there_are_tests(self, new):
         code = [path for path in self.patch.files
@@ -104,11 +100,12 @@ class Proof:
                 name.split(".")[1:]) in guards)
 
     def _words(self, python, module, names):
-        log = suite.log(self.base, self._log)
+        log = suite.log(self.base, f"{self.patch.name}-without-{module}")
         words = self._try(python, module, names, log, TIMEOUT)
-        for name in names:
-            if name not in words:
-                words.update(self._try(python, module, [name], log, ALONE))
+        alone = [name for name in names if name not in words]
+        for number, name in enumerate(alone, 1):
+            log = suite.log(self.base, f"{self.patch.name}-without-{module}-{number}")
+            words.update(self._try(python, module, [name], log, ALONE))
         return words
 
     def _try(self, python, module, names, log, timeout):

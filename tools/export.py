@@ -16,7 +16,7 @@ from tools.files import replace_files
 from tools.git import git
 from tools.mails import DIFF
 
-TITLE = "Persistent connections for the standard library's HTTP clients"
+TITLE = "Persistent connections for the library's HTTP clients"
 
 COVER = """\
 From {zero} Mon Sep 17 00:00:00 2001

@@ -28,9 +28,18 @@ def replace_files(changes):
             raise Failure(f"{exc.filename} cannot be written: {exc.strerror};"
                           f" nothing was changed") from exc
         undo.pop_all()
-    for path in changes:
+    for path, change in changes.items():
         with contextlib.suppress(OSError):
             _kept(path).unlink()
+        if change is None:
+            _remove_empty(path.parent)
+
+
+def _remove_empty(folder):
+    """Remove a folder that nothing is left in, and those it was all of."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+        _remove_empty(folder.parent)
 
 
 @contextlib.contextmanager

@@ -10,9 +10,8 @@ TRAILER = re.compile(r"^Patch: *(\S+) *\n?", re.MULTILINE)
 
 # How a diff is written, whatever anybody's settings.
 DIFF = ("--no-renames", "--no-ext-diff", "--no-textconv", "--full-index",
-         "--binary", "--src-prefix=a/", "--dst-prefix=b/",
-         "--diff-algorithm=myers", "--indent-heuristic",
-         "--inter-hunk-context=0")
+        "--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=myers",
+        "--indent-heuristic", "--inter-hunk-context=0")
 
 # How a mail is written: no counter, no version of git, no commit id.
 _MAIL = ("--no-numbered", "--subject-prefix=PATCH", "--no-signature",
@@ -48,6 +47,13 @@ class Commit:
         told = git("diff-tree", "-r", "-z", "--name-only", "--no-renames",
                    self.parent, self.id, repo=self.repo)
         return [os.fsdecode(path) for path in told.split(b"\0") if path]
+
+    def binary_paths(self):
+        """Return the paths of files that are not text, as bytecode."""
+        told = git("diff-tree", "-r", "-z", "--numstat", "--no-renames",
+                   self.parent, self.id, repo=self.repo)
+        return [os.fsdecode(entry[len(b"-\t-\t"):])
+                for entry in told.split(b"\0") if entry.startswith(b"-\t")]
 
     def diff(self, path, context):
         """Return the diff of one file with that many lines of context."""

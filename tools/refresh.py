@@ -162,6 +162,9 @@ def _commits(source):
         if not commit.paths():
             raise Failure(f"commit {commit.short} changes nothing; drop it: "
                           f"git rebase -i {base[:10]}")
+        for path in commit.binary_paths():
+            raise Failure(f"commit {commit.short} has {path}, which is no "
+                          f"text: take it out: git rebase -i {base[:10]}")
     return commits
 
 

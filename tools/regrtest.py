@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from tools.common import Failure
 
 JOBS = 2
-TIMEOUT = 300       # seconds for one module
+TIMEOUT = 180       # seconds for one module
 
 # "0:00:03 load avg: 0.56 [ 7/11] test_http_cookiejar passed"
 _VERDICT = re.compile(r"^\d+:\d\d:\d\d .*?\[ *\d+/\d+(?:/\d+)?\] (test\S+) "
@@ -101,7 +101,7 @@ def run(python, modules, log, *, strict=True, options=(), timeout=TIMEOUT):
     report = log.with_suffix(".xml")
     report.unlink(missing_ok=True)
     argv = [python, *(["-bb", "-W", "error"] if strict else []), "-m", "test",
-            f"-j{JOBS}", "-u", "walltime", "--timeout", str(timeout),
+            "-v", f"-j{JOBS}", "-u", "walltime", "--timeout", str(timeout),
             "--junit-xml", report, *(["--fail-env-changed"] * strict),
             *options, *modules]
     outcome = Outcome(log)

@@ -37,12 +37,12 @@ class Report:
         """Print one line, and what failed below it."""
         self.counts += counts
         took = f" in {seconds:.0f} s" if seconds is not None else ""
-        print(f"{title + ':':<24} {counts}{took}", flush=True)
+        print(f"{title + ':':<30} {counts}{took}", flush=True)
         for text in failures[:SHOWN]:
             print(f"  FAILED {text}")
         if len(failures) > SHOWN:
             print(f"  and {len(failures) - SHOWN} more")
-        if failures and log:
+        if failures and log and log.exists():
             print(f"  all of it: {log}", flush=True)
 
     def close(self):
