@@ -29,8 +29,10 @@ SUITES = ("sid", "forky", "trixie")
 KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.pgp",
             "/usr/share/keyrings/debian-archive-keyring.gpg")
 
-# Parts of packages that no interpreter reads.
-UNWANTED = ("doc", "info", "lintian", "locale", "man")
+# Parts of packages that no interpreter reads, as patterns for tar.
+UNWANTED = ("./usr/share/doc", "./usr/share/info", "./usr/share/lintian",
+            "./usr/share/locale", "./usr/share/man", "./usr/lib/debug",
+            "./usr/lib/*/libpython*", "./usr/lib/*/*.a")
 
 _DEBIAN = re.compile(r"(old)*stable|testing|unstable|sid|buster|bullseye|"
                      r"bookworm|trixie|forky|duke")
@@ -512,7 +514,7 @@ def unpack(packages, folder):
     tar = [need_program("tar"), "--extract", "--file=-", "--no-same-owner",
            "--no-same-permissions", "--keep-directory-symlink",
            f"--directory={folder}"]
-    tar += [f"--exclude=./usr/share/{name}" for name in UNWANTED]
+    tar += [f"--exclude={pattern}" for pattern in UNWANTED]
     for package in packages:
         with subprocess.Popen(
                 [unpacker, "--fsys-tarfile", os.fspath(package)],

@@ -143,7 +143,8 @@ class PackageBase(Base):
     def _furnish(self, tree, debug):
         program = f"python{self.line}" + ("-dbg" if debug else "")
         python = tree / "usr" / "bin" / program
-        source = self.place / "root" / "usr" / "bin" / program
+        # The debug build's usual name is a link to its other one.
+        source = (self.place / "root" / "usr" / "bin" / program).resolve()
         if not source.exists():
             raise Failure(f"{self.place} was made without {program}; remove "
                           f"it and run the command again")
