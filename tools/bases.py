@@ -555,6 +555,10 @@ def _patchelf(root, libraries):
     if path:
         return [path]
     loaders = sorted(Path(libraries).glob("ld*.so.*"))
+    if not loaders:
+        raise Failure("patchelf is not installed and cannot be run from "
+                      "Debian's packages; install it first: apt-get install "
+                      "patchelf")
     # By its own loader and libraries: it may need newer ones than are here.
     return [loaders[0], "--library-path", libraries,
             root / "usr" / "bin" / "patchelf"]

@@ -1,0 +1,199 @@
+"""A tiny Debian archive with CPythons in it, and an apt that reads it."""
+
+import io
+import json
+import os
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import faketree
+import fakeapt
+from tools import archive, common, patches, sources
+
+PROGRAMS = ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb",
+            "patchelf")
+REAL = ("git", "tar", "sh", "env", "cat", "make", "mkdir", "cp", "touch",
+        "chmod", "rm", "uname")
+
+PYTHON = "#!/bin/sh\necho %s\n"
+
+
+class FakeArchive:
+    """Programs in top/bin, packages in top/pool, and what is wrong.
+
+    Attributes: told (what fakeapt.py is told; save() after changing it).
+    """
+
+    def __init__(self, top):
+        self.top = Path(top)
+        self.pool = self.top / "pool"
+        self.bin = self.top / "bin"
+        self.sources = self.top / "sources.list.d"
+        for folder in (self.pool, self.bin, self.sources):
+            folder.mkdir(parents=True)
+        self.log = self.top / "log"
+        self.told = {
+            "pool": str(self.pool), "log": str(self.log),
+            "sources": str(self.sources), "suites": {}, "gone": [],
+            "harmed": [], "stuck": [], "offline": "",
+            "targets": [f"{fakeapt.URI}|Debian|Debian"], "plan": []}
+        for program in PROGRAMS:
+            self.program(program, f'exec "{sys.executable}" '
+                                  f'"{fakeapt.__file__}" {program} "$@"')
+        for program in REAL:
+            if shutil.which(program):
+                (self.bin / program).symlink_to(shutil.which(program))
+        self.save()
+
+    def program(self, name, text):
+        """Put a shell script on the path."""
+        path = self.bin / name
+        if path.is_symlink() or path.exists():
+            path.unlink()
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def environment(self):
+        return {"PATH": str(self.bin), "FAKE_ARCHIVE": self.file,
+                "XDG_CACHE_HOME": str(self.top / "cache")}
+
+    @property
+    def file(self):
+        return str(self.top / "archive.json")
+
+    def save(self):
+        Path(self.file).write_text(json.dumps(self.told))
+
+    def change(self, **told):
+        self.told.update(told)
+        self.save()
+
+    def logged(self):
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def suite(self, name):
+        return self.told["suites"].setdefault(
+            name, {"packages": {}, "sources": {}})
+
+    def add(self, suite, package, version, files, kind="packages"):
+        """Add a package of *files*, {path: content, or None for a link}."""
+        name = f"{package}_{version}_amd64.deb"
+        if kind == "sources":
+            name = f"{package}_{version.split('-')[0]}.orig.tar.gz"
+        write_tar(self.pool / name, files,
+                  "w:gz" if kind == "sources" else "w")
+        self.suite(suite)[kind].setdefault(package, {})[version] = [name]
+        self.save()
+        return name
+
+    def add_python(self, suite, line, version, program=None):
+        """Add the binary packages of a CPython, with a shell script in it.
+        """
+        tree = faketree.plain_tree(self.top / "tree", docs=False)
+        lib = f"./usr/lib/python{line}"
+        files = {f"{lib}/{path.relative_to(tree / 'Lib')}": path.read_bytes()
+                 for path in tree.rglob("*") if path.is_file()
+                 and "test" not in path.parts}
+        files.update({
+            f"./usr/bin/python{line}": program or PYTHON % line,
+            "./usr/lib/some-triplet/libc.so.6": "libc",
+            "./usr/lib/some-triplet/ld-some.so.1": "loader",
+            f"./usr/share/doc/python{line}/copyright": "text",
+            f"{lib}/os.py": f"version = '{version}'\n",
+            f"{lib}/sitecustomize.py": None,
+            f"{lib}/lib-dynload/_x.so": "module"})
+        names = self.told["suites"].setdefault(
+            suite, {"packages": {}, "sources": {}})["packages"]
+        self.add(suite, f"python{line}", version, files)
+        self.add(suite, f"libpython{line}-testsuite", version, {
+            f"{lib}/test/test_httplib.py": faketree.TEST})
+        self.add(suite, f"python{line}-dbg", version, {
+            f"./usr/bin/python{line}d": PYTHON % line,
+            f"./usr/bin/python{line}-dbg": (f"python{line}d",)})
+        # One that others share, as the C library is.
+        library = self.add(suite, "libc6", "1-1", {"./usr/lib/x": "x"})
+        for versions in names.values():
+            for files in versions.values():
+                if library not in files:
+                    files.append(library)
+        self.save()
+
+    def add_source(self, suite, line, version):
+        """Add the source package of a CPython."""
+        numbers = tuple(map(int, version.split("-")[0].split(".")))
+        tree = faketree.plain_tree(self.top / f"source-{version}", numbers)
+        add_build(tree)
+        files = {f"Python-{version}/{path.relative_to(tree)}":
+                 path.read_bytes() for path in tree.rglob("*")
+                 if path.is_file()}
+        return self.add(suite, f"python{line}", version, files, "sources")
+
+
+def enter(tmp_path, monkeypatch):
+    """Return a FakeArchive that is all the tools can see: no network.
+
+    The checkout that they build in is tmp_path/checkout.
+    """
+    fake = FakeArchive(tmp_path / "archive")
+    for name, value in fake.environment().items():
+        monkeypatch.setenv(name, value)
+    root = tmp_path / "checkout"
+    root.mkdir()
+    for module in (common, patches):
+        monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.setattr(archive, "_tried", {})
+    monkeypatch.setattr(sources, "_reachable", lambda url: False)
+    archive._architecture.cache_clear()
+    return fake
+
+
+def add_build(tree):
+    """Give a source tree a configure that makes a pretended CPython."""
+    faketree.write(tree, "configure", CONFIGURE)
+    (Path(tree) / "configure").chmod(0o755)
+    faketree.write(tree, "Python/main.c", "int main;\n")
+
+
+# It writes what is asked for into Makefile; "make" then makes an
+# interpreter that prints its line, and counts how often it was called.
+CONFIGURE = """\
+#!/bin/sh
+echo "configure $*" >> ../built
+for arg; do
+  case $arg in --prefix=*) prefix=${arg#--prefix=};; esac
+done
+cat > Makefile <<END
+BINDIR=$prefix/bin
+LDVERSION=3.13
+all:
+\techo make >> ../built
+\tif grep -q broken ../Python/main.c; then \\
+\t  echo "../Python/main.c:1:1: error: broken"; exit 1; fi
+\tprintf '#!/bin/sh\\necho 3.13\\n' > python
+\tchmod +x python
+\ttouch main.o
+install:
+\tmkdir -p $prefix/bin
+\tcp python $prefix/bin/python3.13
+END
+"""
+
+
+def write_tar(path, files, mode="w"):
+    """Write {name: text or bytes, (target,), None: a link to /etc}."""
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.mtime = 1_000_000_000
+            info.mode = 0o755 if "/bin/" in name or name.endswith(
+                "configure") else 0o644
+            if content is None or isinstance(content, tuple):
+                info.type = tarfile.SYMTYPE
+                info.linkname = content[0] if content else "/etc/x.py"
+                archive.addfile(info)
+                continue
+            data = os.fsencode(content)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
