@@ -245,9 +245,6 @@ def project(top, patches):
     shutil.copytree(ROOT / "tools", top / "tools",
                     ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(patches, top / "patches")
-    for n in "build regression status refresh export".split():  # XXXDEV
-        f = top / "tools" / (n + ".py")  # XXXDEV
-        f.exists() or f.write_text("def add_arguments(p): pass\n")  # XXXDEV
     return top
 
 

@@ -394,6 +394,14 @@ def test_no_working_tree(project, work, lines):
         "there is no working tree of 3.14; make one: ./series tree 3.14")
 
 
+def test_which_working_tree(project, lines, monkeypatch, work):
+    monkeypatch.setattr(targets, "working_tree", lambda line: None)
+    assert refused(project) == (
+        "there is no working tree; make one: ./series tree")
+    monkeypatch.setattr(targets, "working_tree", lambda line: work)
+    assert "say which: ./series refresh 3.13" in refused(project)
+
+
 # A checkout that ./series apply changed.
 
 def test_applied_checkout(project, repo, lines):

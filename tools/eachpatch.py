@@ -104,7 +104,8 @@ class Proof:
         words = self._try(python, module, names, log, TIMEOUT)
         alone = [name for name in names if name not in words]
         for number, name in enumerate(alone, 1):
-            log = suite.log(self.base, f"{self.patch.name}-without-{module}-{number}")
+            log = log.with_name(f"{self.patch.name}-without-{module}-"
+                                f"{number}.log")
             words.update(self._try(python, module, [name], log, ALONE))
         return words
 

@@ -37,8 +37,8 @@ CONTEXT = (3, 2, 1)     # lines; the first that fits everywhere is taken
 
 
 def add_arguments(parser):
-    parser.add_argument("line", metavar="LINE", nargs="?", default=LINES[0],
-                        help="whose working tree (default: %(default)s)")
+    parser.add_argument("line", metavar="LINE", nargs="?", choices=LINES,
+                        help="whose working tree (default: the only one)")
     parser.add_argument("--tree", metavar="DIR",
                         help="the working tree, instead of build/LINE/source")
     parser.add_argument("--base", metavar="REV",
@@ -107,8 +107,8 @@ def _source(args):
                           f"series to one first: ./series apply DIR")
         top, line = tree.top, tree.line
     else:
-        line = args.line
-        top = targets.working_tree(line) if line in LINES else None
+        line = args.line or _only_line()
+        top = targets.working_tree(line)
         if top is None:
             raise Failure(f"there is no working tree of {line}; make one: "
                           f"./series tree {line}")
@@ -116,6 +116,16 @@ def _source(args):
     _refuse_forgotten(top)
     base = _base(top, args.base)
     return Target(f"{line} source", line, top, base, (), str(top))
+
+
+def _only_line():
+    lines = [line for line in LINES if targets.working_tree(line)]
+    if not lines:
+        raise Failure("there is no working tree; make one: ./series tree")
+    if len(lines) > 1:
+        raise Failure(f"there are working trees of {', '.join(lines)}; say "
+                      f"which: ./series refresh {lines[0]}")
+    return lines[0]
 
 
 def _refuse_forgotten(top):

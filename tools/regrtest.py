@@ -15,7 +15,7 @@ TIMEOUT = 180       # seconds for one module
 _VERDICT = re.compile(r"^\d+:\d\d:\d\d .*?\[ *\d+/\d+(?:/\d+)?\] (test\S+) "
                       r"(.+)$", re.MULTILINE)
 # "FAIL: test_chunked (test.test_httplib.BasicTest.test_chunked) (i=3)"
-_WRONG = re.compile(r"^(?:FAIL|ERROR): \S+ \((?:test\.)?(test\S+?)\)",
+_WRONG = re.compile(r"^(?:FAIL|ERROR): (\S+) \((?:test\.)?(test\S+?)\)",
                     re.MULTILINE)
 _NO_TLS = re.compile(r"\b(_?ssl|tls|openssl)", re.IGNORECASE)
 
@@ -129,8 +129,8 @@ def _read_report(outcome, report):
         return      # the run did not get to its end, as its status tells
     for case in suites.iter("testcase"):
         name = short(case.get("name", ""))
-        if not name:
-            continue    # a test of which a subtest failed; it was printed
+        if " " in name or not name:
+            continue    # a setUpClass, or a subtest failed: it was printed
         word = outcome.tests[name] = _word(case)
         if word == FAILED:
             outcome.failures.append(name)
@@ -139,9 +139,11 @@ def _read_report(outcome, report):
 
 
 def _add_printed(outcome, said):
-    """Add the tests that only failed in a subtest: the report lacks them."""
-    for name in _WRONG.findall(said):
-        if outcome.tests.get(name) != FAILED:
+    """Add what the report lacks: subtests, what is set up for several."""
+    for what, name in dict.fromkeys(_WRONG.findall(said)):
+        if what.startswith(("setUp", "tearDown")):
+            outcome.failures.append(f"{what} of {name}")
+        elif outcome.tests.get(name) != FAILED:
             outcome.tests[name] = FAILED
             outcome.failures.append(name)
 
