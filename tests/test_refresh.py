@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-import subprocess
 
 import pytest
 
@@ -10,7 +9,7 @@ import faketree
 from faketree import edit, git, snapshot
 from tools import patches as series
 from tools import placement, refresh, targets, views
-from tools.common import ROOT, Failure
+from tools.common import Failure
 
 
 @pytest.fixture
@@ -444,26 +443,3 @@ def test_check(project, work, lines):
     faketree.write(project, "Lib/http/client.py", "stray\n")
     assert "Lib/http/client.py is nothing that the series adds" in refused(
         project, "--check")
-
-
-def test_the_views_of_this_project():
-    if not (ROOT / "patches" / "series").exists():
-        pytest.skip("there is no series yet")
-    assert views.differences(ROOT) == []
-
-
-def test_patches_directory_lists_all_of_its_files():
-    listed = ROOT / "patches" / "series"
-    if not listed.exists():
-        pytest.skip("there is no series yet")
-    assert {path.name for path in (ROOT / "patches").glob("*.patch")} == set(
-        listed.read_text().split())
-
-
-def test_plain_git_am_takes_this_project_series_list():
-    listed = ROOT / "patches" / "series"
-    if not listed.exists():
-        pytest.skip("there is no series yet")
-    told = subprocess.run(["sed", "s,^,patches/,", listed], check=True,
-                          capture_output=True, text=True).stdout
-    assert all((ROOT / name).is_file() for name in told.split())

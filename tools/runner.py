@@ -24,7 +24,7 @@ def python():
     what = hashlib.sha256("\n".join((sys.prefix, *NEEDED)).encode())
     place = cache_dir() / f"venv-{version}-{what.hexdigest()[:8]}"
     program = place / "bin" / "python"
-    with locked(place.with_suffix(".lock"),
+    with locked(place.with_name(f"{place.name}.lock"),
                 f"another ./series makes {place}; waiting for it"):
         if not (place / "ready").exists() or not _works(program):
             _make(place, program)
