@@ -416,7 +416,8 @@ def test_file_in_the_way_in_a_plain_tree(project, tree):
     faketree.write(tree, "Lib/http/_probe.py", "mine\n")
     before = snapshot(tree)
     assert refused(project, tree).endswith(
-        "probe does not apply to 3.13 at Lib/http/_probe.py, already exists")
+        "probe does not apply to 3.13 at Lib/http/_probe.py, already exists; "
+        "nothing was changed (what does apply: --upto skip-interim)")
     assert snapshot(tree) == before
 
 
@@ -439,6 +440,8 @@ def test_does_not_apply(project, repo, plain):
     line = refused(project, repo)
     assert ("probe-everywhere does not apply to 3.13 at "
             "Lib/urllib/request.py, hunk 1 (@@ -") in line
+    assert line.endswith("); nothing was changed (what does apply: --upto "
+                         "probe)")
     assert (snapshot(repo) if plain else state(repo)) == before
 
 

@@ -72,9 +72,9 @@ def _stack_up(stack, tree, patches):
     for patch in patches[held:]:
         try:
             pushed.append((patch, stack.push(patch)))
-        except series.ApplyFailure:
+        except series.ApplyFailure as exc:
             if not stack.holds([patch]):
-                raise
+                raise _nothing_changed(exc, pushed) from exc
             skipped.append(patch)
     if not pushed:
         raise Failure(f"already applied: {tree.top} has all of the series "
@@ -82,6 +82,11 @@ def _stack_up(stack, tree, patches):
     for patch in skipped:
         say(f"{patch.name}: already in the tree, skipped")
     return pushed
+
+
+def _nothing_changed(failure, pushed):
+    upto = f" (what does apply: --upto {pushed[-1][0].name})" if pushed else ""
+    return Failure(f"{failure}; nothing was changed{upto}")
 
 
 def _concerns(stack, patch):
