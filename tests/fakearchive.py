@@ -15,7 +15,7 @@ from tools import archive, common, patches, sources
 PROGRAMS = ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb",
             "patchelf")
 REAL = ("git", "tar", "sh", "env", "cat", "make", "mkdir", "cp", "touch",
-        "chmod", "rm", "uname")
+        "chmod", "rm", "grep")
 
 PYTHON = "#!/bin/sh\necho %s\n"
 
@@ -40,7 +40,7 @@ class FakeArchive:
             "harmed": [], "stuck": [], "offline": "",
             "targets": [f"{fakeapt.URI}|Debian|Debian"], "plan": []}
         for program in PROGRAMS:
-            self.program(program, f'exec "{sys.executable}" '
+            self.program(program, f'exec "{sys.executable}" -S '
                                   f'"{fakeapt.__file__}" {program} "$@"')
         for program in REAL:
             if shutil.which(program):
@@ -169,7 +169,7 @@ BINDIR=$prefix/bin
 LDVERSION=3.13
 all:
 \techo make >> ../built
-\tif grep -q broken ../Python/main.c; then \\
+\t@if grep -q broken ../Python/main.c; then \\
 \t  echo "../Python/main.c:1:1: error: broken"; exit 1; fi
 \tprintf '#!/bin/sh\\necho 3.13\\n' > python
 \tchmod +x python

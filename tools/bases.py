@@ -26,11 +26,10 @@ import os
 import shutil
 from pathlib import Path
 
-from tools import archive, git, sources
+from tools import archive, git, objects, sources
 from tools.archive import Unavailable
 from tools.common import (LINES, Failure, build_dir, cache_dir, locked,
                           need_program, run, say)
-from tools.compile import Objects
 from tools.trees import OLDEST, Tree
 
 # Raised when what is written below build/ changes its form.
@@ -180,15 +179,15 @@ class TreeBase(Base):
         self.configure = tuple(configure)
 
     def _furnish(self, tree, debug):
-        objects = self._objects(tree, debug)
-        if not objects.current():
-            other = self._elsewhere(objects, debug)
+        own = self._objects(tree, debug)
+        if not own.current():
+            other = self._elsewhere(own, debug)
             if other:
-                objects.copy_from(other)
+                own.copy_from(other)
             else:
-                objects.build()
-            _check(objects.python, self.line)
-        return objects.python
+                own.build()
+            _check(own.python, self.line)
+        return own.python
 
     def _objects(self, tree, debug):
         arguments = list(self.configure)
@@ -197,8 +196,8 @@ class TreeBase(Base):
             arguments.append(f"--prefix={self.place / 'installed'}")
         if debug and "--with-pydebug" not in arguments:
             arguments.append("--with-pydebug")
-        return Objects(tree, "HEAD", arguments,
-                       "obj-debug" if debug else "obj")
+        return objects.Objects(tree, "HEAD", arguments,
+                               "obj-debug" if debug else "obj")
 
     def _elsewhere(self, wanted, debug):
         """Return the same objects from another work tree; None if none."""
@@ -212,8 +211,7 @@ class TreeBase(Base):
     def install(self, name):
         """make install from work tree *name*; return the interpreter."""
         with _told(), self.lock():
-            objects = self._objects(self.place / name, debug=False)
-            python = objects.install()
+            python = self._objects(self.place / name, False).install()
             _check(python, self.line)
             return python
 
@@ -379,7 +377,7 @@ def _from_anywhere(line, debug):
             return _from_packages(line, debug)
         except Unavailable as exc:
             problem = exc
-        if not (shutil.which("cc") and shutil.which("make")):
+        if objects.missing():
             raise problem
         say(f"no packages of CPython {line}; trying to compile its source")
     try:

@@ -87,8 +87,8 @@ def _configure(args):
     for option, value in (("--prefix", prefix),
                           ("arguments for configure", args.configure)):
         if value is not None:
-            raise Failure(f"{option} goes with compiling; add --from-source "
-                          f"or --from DIR")
+            raise Failure(f"nothing is compiled that could use {option}; add "
+                          f"--from-source or --from DIR")
     return None
 
 

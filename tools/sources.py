@@ -3,6 +3,7 @@ a directory or tarball that the user names.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -84,6 +85,7 @@ def _from_public(line, folder):
     return version, f"tag v{version} of {PUBLIC}"
 
 
+@functools.lru_cache(maxsize=None)
 def _reachable(url):
     """Probe before git is asked, which can hang for minutes."""
     if urllib.request.getproxies().get("https"):

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tools import git
-from tools.common import Failure, need_program, say
+from tools.common import Failure, say
 
 # What compiling needs, for a message that can be pasted; without the later
 # ones a CPython builds, but lacks modules.
@@ -94,8 +94,11 @@ class Objects:
 
     def build(self):
         """Compile, as far as it is needed; Failure names the log."""
-        for program in ("cc", "make"):
-            need_compiler(program)
+        program = missing()
+        if program:
+            raise Failure(f"{program} is not installed; install what "
+                          f"compiling needs: apt-get install "
+                          f"{' '.join(PACKAGES)}")
         told = self.told()
         self.stamp.unlink(missing_ok=True)
         if (not told.get("whole")
@@ -123,8 +126,8 @@ class Objects:
             ["make", "--no-print-directory", "-s", "-f", "-", "show"],
             cwd=self.folder, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, input=(
-                "include Makefile\nshow:\n\t@echo $(BINDIR)/python"
-                "$(LDVERSION)$(EXE)\n"))
+                "include Makefile\nshow: ;\n"
+                "$(info $(BINDIR)/python$(LDVERSION)$(EXE))\n"))
         path = Path(told.stdout.strip())
         if told.returncode or not path.is_file():
             raise Failure(f"make install left no interpreter at {path}; see "
@@ -168,13 +171,12 @@ class Objects:
         return lines[-1] if lines else "it said nothing"
 
 
-def need_compiler(program):
-    """Fail with the line that installs everything, if *program* is missing.
-    """
-    if shutil.which(program) is None:
-        raise Failure(f"{program} is not installed; install what compiling "
-                      f"needs: apt-get install {' '.join(PACKAGES)}")
-    need_program(program)
+def missing():
+    """Return which program for compiling is not installed; None if none."""
+    if not (os.environ.get("CC") or shutil.which("cc")
+            or shutil.which("gcc")):
+        return "cc"
+    return None if shutil.which("make") else "make"
 
 
 def processors():
