@@ -146,7 +146,7 @@ def test_half_made_interpreter(fake):
 
 
 def test_unknown_commit(fake):
-    with pytest.raises(Failure, match="has no commit nonsense; remove "):
+    with pytest.raises(Failure, match="has no commit nonsense; make it "):
         bases.get("3.15").interpreter_at("nonsense", "stock")
 
 
@@ -154,6 +154,26 @@ def test_second_time_nothing_is_made(fake):
     first = made(bases.get("3.15"))
     fake.change(offline="E: nothing reachable")
     assert made(bases.get("3.15")) == first
+
+
+def test_fresh(fake):
+    bases.get("3.15").interpreter_at("base", "stock")
+    (common.build_dir() / "3.15" / "source").mkdir()
+    fake.add_python("sid", "3.15", "3.15.3-1")
+    assert bases.get("3.15").version == "3.15.2"
+    bases.archive._tried.clear()
+    assert bases.get("3.15", fresh=True).version == "3.15.3"
+    assert (common.build_dir() / "3.15" / "source").exists()
+
+
+def test_fresh_keeps_what_it_cannot_replace(fake):
+    bases.get("3.15")
+    fake.change(gone=["python3.15_3.15.2-1_amd64.deb"])
+    shutil.rmtree(common.cache_dir())
+    bases.archive._tried.clear()
+    with pytest.raises(Unavailable):
+        bases.get("3.15", fresh=True)
+    assert bases.get("3.15").version == "3.15.2"
 
 
 @pytest.mark.parametrize("damage", [
@@ -271,7 +291,7 @@ def test_interpreter_that_does_not_start(fake):
     fake.add_python("sid", "3.15", "3.15.3-1", "#!/bin/sh\necho boom; exit 9")
     base = bases.get("3.15")
     for _ in range(2):
-        with pytest.raises(Failure, match="does not start: boom; remove "):
+        with pytest.raises(Failure, match="does not start: boom; make it "):
             base.interpreter_at("base", "stock")
 
 
@@ -299,6 +319,17 @@ def test_space_in_the_path(fake, tmp_path, monkeypatch):
     (tmp_path / "a b").mkdir()
     monkeypatch.setattr(common, "ROOT", tmp_path / "a b")
     assert bases.get("3.15").interpreter_at("base", "stock").exists()
+
+
+def test_build_folder_elsewhere(fake, tmp_path):
+    """A link to another disk; nothing is made twice because of it."""
+    (tmp_path / "disk").mkdir()
+    (common.ROOT / "build").symlink_to(tmp_path / "disk")
+    base = bases.get("3.15")
+    base.interpreter_at("base", "stock")
+    (base.place / "stock" / "kept").touch()
+    base.interpreter_at("base", "stock")
+    assert (base.place / "stock" / "kept").exists()
 
 
 def test_unwritable_checkout(fake, tmp_path, monkeypatch):

@@ -129,6 +129,33 @@ def test_configure_that_fails(fake, tree):
         bases.get(named=tree).interpreter_at("base", "stock")
 
 
+def test_no_tls(fake, tree):
+    """As without OpenSSL's headers; after installing them it is done anew.
+    """
+    edit(tree, "configure", "echo 3.13", "echo No module named _ssl; exit 1")
+    base = bases.get(named=tree)
+    for _ in range(2):
+        with pytest.raises(Failure, match="obj/python does not work: no TLS; "
+                           "install what compiling needs: .* libssl-dev .*; "
+                           "the log is "):
+            base.interpreter_at("base", "stock")
+    assert [line.split()[0] for line in built(base)] == [
+        "configure", "make", "configure", "make"]
+
+
+def test_fresh(fake, tree):
+    for fresh in (False, True):
+        base = bases.get(named=tree, fresh=fresh)
+        base.interpreter_at("base", "stock")
+        assert len(built(base)) == 2
+
+
+def test_killed_git_left_its_lock(fake, tree):
+    base = bases.get(named=tree)
+    (base.repo / "index.lock").touch()
+    bases.get(named=tree)
+
+
 def test_interrupted_make_starts_anew(fake, tree, monkeypatch):
     base = bases.get(named=tree)
 
@@ -268,8 +295,12 @@ def test_named_line_differs(fake, tree):
 
 def test_named_is_newer_than_all_lines(fake, tmp_path, capsys):
     tree = faketree.plain_tree(tmp_path / "main", (3, 16, 0))
-    assert bases.get(named=tree).line == common.LINES[-1]
+    fakearchive.add_build(tree)
+    edit(tree, "configure", "echo 3.13", "echo 3.16")
+    base = bases.get(named=tree)
+    assert base.line == common.LINES[-1]
     assert "3.16.0 is newer than what" in capsys.readouterr().err
+    assert base.interpreter_at("base", "stock").exists()
 
 
 def test_named_is_too_old(fake, tmp_path):

@@ -239,8 +239,8 @@ class Suite:
     def _fetch(self, missing, command):
         """Let apt fetch; return what it says."""
         size = sum(item.size for item in missing)
-        say(f"fetching {len(missing)} files, {_megabytes(size)} MB, from "
-            f"{self}")
+        say(f"fetching {len(missing)} file{'s' if missing[1:] else ''}, "
+            f"{_megabytes(size)} MB, from {self}")
         argv = [os.fspath(arg) for arg in (
             need_apt("apt-get"), *self._options(), *command)]
         with tempfile.TemporaryFile("w+", errors="replace") as told:
@@ -285,6 +285,10 @@ class Suite:
         if _FULL.search(said):
             return Failure(f"the disk with {cache_dir()} is full; make room "
                            f"and run the command again")
+        # Before the others: those also look into warnings.
+        if _OFFLINE.search(why):
+            why = re.sub(r"^Failed to fetch \S+ +", "", why)
+            return Offline(f"{self} cannot be reached: {why}")
         if _OUTDATED.search(said):
             since = re.search(r"\(([^()]+)\)", why)
             told = f" ({since[1]})" if since else ""
@@ -296,9 +300,6 @@ class Suite:
                                f"newer debian-archive-keyring may help")
         if name and _GONE.search(said):
             return Unavailable(f"{self} lists {name} but no longer has it")
-        if _OFFLINE.search(why):
-            why = re.sub(r"^Failed to fetch \S+ +", "", why)
-            return Offline(f"{self} cannot be reached: {why}")
         return Unavailable(f"{self}: {why}")
 
 

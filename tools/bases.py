@@ -120,8 +120,8 @@ class Base:
         with _told(), self.lock():
             wanted = git.commit_id(self.repo, commit)
             if wanted is None:
-                raise Failure(f"{self.repo} has no commit {commit}; remove "
-                              f"{self.place} and run the command again")
+                raise Failure(f"{self.repo} has no commit {commit}; make it "
+                              f"anew: ./series build --fresh")
             tree = self.place / name
             _move(self.repo, tree, wanted)
             return self._furnish(tree, debug)
@@ -145,8 +145,8 @@ class PackageBase(Base):
         # The debug build's usual name is a link to its other one.
         source = (self.place / "root" / "usr" / "bin" / program).resolve()
         if not source.exists():
-            raise Failure(f"{self.place} was made without {program}; remove "
-                          f"it and run the command again")
+            raise Failure(f"{self.place} was made without {program}; make it "
+                          f"anew: ./series build {self.line} --fresh")
         library = tree / "usr" / "lib" / f"python{self.line}"
         _link("../../Lib", library)
         stdlib = Path("usr") / "lib" / f"python{self.line}"
@@ -162,8 +162,16 @@ class PackageBase(Base):
         if not debug:
             _link(program, python.with_name("python3"))
             _link(program, python.with_name("python"))
-        _check(python, self.line)
+        self._check(python)
         return python
+
+    def _check(self, python):
+        problem = _no_start(python, self.version)
+        if problem:
+            # Not to be taken for good the next time.
+            python.unlink()
+            raise Failure(f"{python} does not start: {problem}; make it "
+                          f"anew: ./series build {self.line} --fresh")
 
 
 class TreeBase(Base):
@@ -186,8 +194,18 @@ class TreeBase(Base):
                 own.copy_from(other)
             else:
                 own.build()
-            _check(own.python, self.line)
+            self._check(own)
         return own.python
+
+    def _check(self, own):
+        problem = _no_start(own.python, self.version)
+        if problem is None:
+            return
+        own.stamp.unlink()      # not to be taken for good the next time
+        if "_ssl" in problem:
+            problem = f"no TLS; {objects.NEEDED}"
+        raise Failure(f"{own.python} does not work: {problem}; the log is "
+                      f"{own.log}")
 
     def _objects(self, tree, debug):
         arguments = list(self.configure)
@@ -211,12 +229,11 @@ class TreeBase(Base):
     def install(self, name):
         """make install from work tree *name*; return the interpreter."""
         with _told(), self.lock():
-            python = self._objects(self.place / name, False).install()
-            _check(python, self.line)
-            return python
+            return self._objects(self.place / name, False).install()
 
 
-def get(line=None, *, debug=False, named=None, configure=None):
+def get(line=None, *, debug=False, named=None, configure=None,
+        fresh=False):
     """Return the Base of a CPython line, fetched or built if need be.
 
     line: as "3.15"; with *named* it may be None.  debug: see that there is
@@ -224,8 +241,8 @@ def get(line=None, *, debug=False, named=None, configure=None):
     source, to compile; None for Debian's archive.  configure: arguments
     for configure, to compile the archive's source; None for its binary
     packages.  If there are none, the source is compiled, given a compiler.
-    Raises Unavailable if it cannot be had, Failure if something else is
-    wrong.
+    fresh: make it anew, of what can be had by now.  Raises Unavailable if
+    it cannot be had, Failure if something else is wrong.
     """
     need_program("git")
     if line is not None and line not in LINES:
@@ -233,10 +250,10 @@ def get(line=None, *, debug=False, named=None, configure=None):
                       f"{', '.join(LINES)}")
     with _told():
         if named is not None:
-            return _from_named(line, named, configure or ())
+            return _from_named(line, named, configure or (), fresh)
         if configure is not None:
-            return _from_source(line, configure)
-        return _from_anywhere(line, debug)
+            return _from_source(line, configure, fresh)
+        return _from_anywhere(line, debug, fresh)
 
 
 def source_tree(line="3.13", *, named=None):
@@ -343,47 +360,51 @@ def _see_line(where, tree, line):
                       f"the line away or name another tree")
 
 
-def _from_named(line, where, configure):
+def _from_named(line, where, configure, fresh):
     named = sources.Named(where)
     place = build_dir() / named.slug
     with _lock(place):
+        if fresh:
+            _remove(place)
         place.mkdir(exist_ok=True)
         repo = place / "base.git"
         with named.open(place) as tree:
             _see_line(named.path, tree, line)
-            if not repo.exists():
-                git.git("init", "--quiet", "--bare", "--template=", repo)
+            git.git("init", "--quiet", "--bare", "--template=", repo)
             _commit_base(repo, tree.top, f"CPython {tree.text}",
                          exclude=_BUILT)
             return TreeBase(tree.line, tree.text, named.describe(), place,
                             repo, tree.excludes, configure)
 
 
-def _from_source(line, configure):
+def _from_source(line, configure, fresh):
     repo = source_tree(line)
     place = _compiled(line)
     with _lock(place):
+        if fresh:
+            _remove(place)
         place.mkdir(exist_ok=True)
         tree = Tree(repo)
         origin = git.line("log", "-1", "--format=%b", "base", repo=repo)
         return TreeBase(line, tree.text, origin, place, repo, (), configure)
 
 
-def _from_anywhere(line, debug):
+def _from_anywhere(line, debug, fresh):
     """Take binary packages; without any, compile what source there is."""
     instead = _compiled(line) / "instead"
-    if not instead.exists():
+    before = instead.exists() and not fresh
+    if not before:
         try:
-            return _from_packages(line, debug)
+            return _from_packages(line, debug, fresh)
         except Unavailable as exc:
             problem = exc
         if objects.missing():
             raise problem
         say(f"no packages of CPython {line}; trying to compile its source")
     try:
-        base = _from_source(line, ())
+        base = _from_source(line, (), fresh)
     except Unavailable as exc:
-        raise exc if instead.exists() else problem
+        raise exc if before else problem
     # Without asking the archive again each time.
     instead.touch()
     return base
@@ -393,15 +414,15 @@ def _compiled(line):
     return build_dir() / f"{line}-compiled"
 
 
-def _from_packages(line, debug):
+def _from_packages(line, debug, fresh):
     place = build_dir() / line
     if ":" in str(place):
         # The dynamic loader's search path is a list separated by colons.
         raise Failure(f"a CPython cannot be built below {build_dir()}, as "
                       f"that has a colon in it; move the checkout")
     with _lock(place):
-        return (_load(place, line, debug)
-                or _make(place, line, debug))
+        there = None if fresh else _load(place, line, debug)
+        return there or _make(place, line, debug)
 
 
 def _lock(place):
@@ -596,6 +617,7 @@ def _commit_base(repo, tree, message, force=False, exclude=""):
     # The user's own list of files that git is to ignore is not for us.
     git.git("config", "core.excludesFile", os.devnull, repo=repo)
     # An index kept from the last time saves reading unchanged files again.
+    (repo / "index.lock").unlink(missing_ok=True)     # of a killed git
     env = {"GIT_DIR": str(repo), "GIT_WORK_TREE": str(tree)}
     git.git("add", "--all", *(["--force"] if force else []), ".",
             repo=tree, env=env)
@@ -623,7 +645,8 @@ def _belongs(tree, repo):
         return False
     inside = repo / ".git" if (repo / ".git").is_dir() else repo
     own = Path(told.partition("gitdir: ")[2].rstrip("\n"))
-    return own.parent == inside / "worktrees" and own.is_dir()
+    return (own.is_dir()
+            and own.parent.resolve() == inside.resolve() / "worktrees")
 
 
 def _move(repo, tree, commit):
@@ -673,14 +696,10 @@ def _hard_link(source, path):
     fresh.rename(path)
 
 
-def _check(python, line):
-    """See that *python* starts, is of *line* and has TLS."""
-    problem = _trouble([python, "-I", "-c", _CHECK], expected=line)
-    if problem:
-        # Not to be taken for good the next time.
-        python.unlink(missing_ok=True)
-        raise Failure(f"{python} does not start: {problem}; remove "
-                      f"{build_dir()} and run the command again")
+def _no_start(python, version):
+    """Return why *python* is not one of *version* with TLS, or None."""
+    line = ".".join(version.split(".")[:2])
+    return _trouble([python, "-I", "-c", _CHECK], expected=line)
 
 
 def _trouble(argv, expected=""):

@@ -10,8 +10,8 @@
                             as commits, to edit
 
 LINE comes as binary packages of Debian's archive, through apt; nothing is
-installed.  All of it is below build/; to start anew, or with what the
-archive has by now, remove that folder, or build/LINE.
+installed.  All of it is below build/, where build/LINE/source is the working
+tree to edit and nothing else is precious.
 """
 
 import functools
@@ -40,6 +40,8 @@ def add_arguments(parser):
                         help="compile LINE's source instead of taking "
                              "binary packages")
     if parser.prog.endswith(" build"):
+        parser.add_argument("--fresh", action="store_true",
+                            help="make it anew, of what can be had by now")
         parser.add_argument("--prefix", metavar="DIR",
                             help="install what was compiled into DIR")
     # Only this usage tells about "--", and it is too long for one line.
@@ -93,7 +95,8 @@ def _configure(args):
 
 
 def _build(args, configure):
-    base, python = patched(args.line, named=args.named, configure=configure)
+    base, python = patched(args.line, named=args.named, configure=configure,
+                           fresh=args.fresh)
     stock = base.interpreter_at("base", "stock")
     status = demo.demonstrate(stock, python)
     if status:
@@ -121,23 +124,23 @@ def _report(base, python, args):
         print(f"test it:  ./series test {base.line}")
 
 
-def patched(line=None, *, named=None, configure=None):
+def patched(line=None, **options):
     """Return (Base, Path of the interpreter with the whole series).
 
     Both are made if they are not there or the series has changed since.
     The arguments are those of bases.get(), but without *line* and *named*
     it is the newest line that can be had.  Raises Failure.
     """
-    base = _base(line, named, configure)
+    base = _base(line, **options)
     with base.lock():
         commit = _tip(base)
         return base, base.interpreter_at(commit, "patched")
 
 
-def _base(line, named, configure):
+def _base(line, *, named=None, **options):
     if line is not None or named is not None:
-        return bases.get(line, named=named, configure=configure)
-    return _newest(lambda line: bases.get(line, configure=configure))
+        return bases.get(line, named=named, **options)
+    return _newest(lambda line: bases.get(line, **options))
 
 
 def _newest(get):

@@ -23,6 +23,7 @@ from tools.common import Failure, say
 PACKAGES = ("gcc", "make", "libssl-dev", "zlib1g-dev", "libbz2-dev",
             "libffi-dev", "liblzma-dev", "libsqlite3-dev",
             "libreadline-dev")
+NEEDED = f"install what compiling needs: apt-get install {' '.join(PACKAGES)}"
 
 # Parts of the source that the series changes and no object depends on.
 _NOT_COMPILED = ("Lib", "Doc", "Misc")
@@ -96,9 +97,7 @@ class Objects:
         """Compile, as far as it is needed; Failure names the log."""
         program = missing()
         if program:
-            raise Failure(f"{program} is not installed; install what "
-                          f"compiling needs: apt-get install "
-                          f"{' '.join(PACKAGES)}")
+            raise Failure(f"{program} is not installed; {NEEDED}")
         told = self.told()
         self.stamp.unlink(missing_ok=True)
         if (not told.get("whole")
