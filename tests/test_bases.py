@@ -12,16 +12,16 @@ import pytest
 
 import fakearchive
 from faketree import git
-from tools import bases, common
+from tools import archive, bases, common, packages, places
 from tools.bases import Unavailable
 from tools.common import ROOT, Failure
 
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    archive = fakearchive.enter(tmp_path, monkeypatch)
-    archive.add_python("sid", "3.15", "3.15.2-1")
-    return archive
+    fake = fakearchive.enter(tmp_path, monkeypatch)
+    fake.add_python("sid", "3.15", "3.15.2-1")
+    return fake
 
 
 def commit_change(repo, name="Lib/os.py", text="version = 'changed'\n"):
@@ -161,7 +161,7 @@ def test_fresh(fake):
     (common.build_dir() / "3.15" / "source").mkdir()
     fake.add_python("sid", "3.15", "3.15.3-1")
     assert bases.get("3.15").version == "3.15.2"
-    bases.archive._tried.clear()
+    archive._tried.clear()
     assert bases.get("3.15", fresh=True).version == "3.15.3"
     assert (common.build_dir() / "3.15" / "source").exists()
 
@@ -170,7 +170,7 @@ def test_fresh_keeps_what_it_cannot_replace(fake):
     bases.get("3.15")
     fake.change(gone=["python3.15_3.15.2-1_amd64.deb"])
     shutil.rmtree(common.cache_dir())
-    bases.archive._tried.clear()
+    archive._tried.clear()
     with pytest.raises(Unavailable):
         bases.get("3.15", fresh=True)
     assert bases.get("3.15").version == "3.15.2"
@@ -196,12 +196,12 @@ def test_unfinished_is_made_again(fake, damage):
 
 
 @pytest.mark.parametrize("point", [
-    "_relocate", "_commit_library", "_commit_base", "_write_stamp"])
+    "_relocate", "_commit_library", "commit_base", "_write_stamp"])
 def test_interrupted(fake, monkeypatch, point):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
     with monkeypatch.context() as patch:
-        patch.setattr(bases, point, interrupted)
+        patch.setattr(packages, point, interrupted)
         with pytest.raises(KeyboardInterrupt):
             bases.get("3.15")
     assert bases.get("3.15").interpreter_at("base", "stock").exists()
@@ -342,10 +342,10 @@ def test_unwritable_checkout(fake, tmp_path, monkeypatch):
 def test_full_disk(fake, monkeypatch):
     """Whatever a program says when it happens."""
     def unpack(packages, folder):
-        monkeypatch.setattr(bases.shutil, "disk_usage",
+        monkeypatch.setattr(places.shutil, "disk_usage",
                             lambda path: types.SimpleNamespace(free=0))
         raise Failure("tar: Wrote only 4096 of 10240 bytes")
-    monkeypatch.setattr(bases.archive, "unpack", unpack)
+    monkeypatch.setattr(packages.archive, "unpack", unpack)
     with pytest.raises(Failure, match="the disk with .*build is full; make "
                        "room and run"):
         bases.get("3.15")
@@ -354,7 +354,7 @@ def test_full_disk(fake, monkeypatch):
 def test_full_disk_by_errno(fake, monkeypatch):
     def write(*args, **kwargs):
         raise OSError(28, "No space left on device", "/some/file")
-    monkeypatch.setattr(bases, "_write_stamp", write)
+    monkeypatch.setattr(packages, "_write_stamp", write)
     with pytest.raises(Failure, match="the disk with /some/file is full"):
         bases.get("3.15")
 
@@ -363,7 +363,7 @@ WAITER = """\
 import sys
 sys.path[:0] = sys.argv[1:2]
 from pathlib import Path
-from tools import bases, common
+from tools import archive, bases, common, packages, places
 common.ROOT = Path(sys.argv[2])
 print(bases.get("3.15").interpreter_at("base", "stock"))
 """
@@ -391,6 +391,6 @@ def test_stamp_is_for_this_place_and_format(fake):
     told = json.loads((base.place / "base.json").read_text())
     assert told["place"] == str(base.place)
     (base.place / "base.json").write_text(
-        json.dumps({**told, "format": bases.FORMAT + 1}))
+        json.dumps({**told, "format": packages.FORMAT + 1}))
     first = made(base)
     assert made(bases.get("3.15")) != first

@@ -27,9 +27,9 @@ pytestmark = pytest.mark.skipif(not shutil.which("make"),
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    archive = fakearchive.enter(tmp_path, monkeypatch)
-    archive.program("cc", "exit 0")
-    return archive
+    fake = fakearchive.enter(tmp_path, monkeypatch)
+    fake.program("cc", "exit 0")
+    return fake
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import fakearchive
 import faketree
 from faketree import git
-from tools import bases, build, cli, common, demo
+from tools import archive, bases, build, cli, common, demo
 from tools.bases import Unavailable
 from tools.common import Failure
 
@@ -18,11 +18,11 @@ from tools.common import Failure
 @pytest.fixture
 def fake(made, tmp_path, monkeypatch):
     """An archive with 3.15 and 3.14, and a series to put upon them."""
-    archive = fakearchive.enter(tmp_path, monkeypatch)
-    archive.add_python("sid", "3.15", "3.15.2-1")
-    archive.add_python("sid", "3.14", "3.14.10-1")
+    fake = fakearchive.enter(tmp_path, monkeypatch)
+    fake.add_python("sid", "3.15", "3.15.2-1")
+    fake.add_python("sid", "3.14", "3.14.10-1")
     shutil.copytree(made / "patches", common.ROOT / "patches")
-    return archive
+    return fake
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_progress_is_for_terminals_only(fake, monkeypatch, capsys):
     assert "\r" in sys.stderr.getvalue()
     shutil.rmtree(common.build_dir())
     shutil.rmtree(common.cache_dir())
-    bases.archive._tried.clear()
+    archive._tried.clear()
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     call("python", "3.15")
     assert "fetching" in sys.stderr.getvalue()
