@@ -1,0 +1,281 @@
+"""A scripted HTTP/1.1 server, for tests of persistent connections.
+
+What matters in these tests is which bytes arrive when, and when exactly a
+connection ends, so each test scripts its server byte by byte; http.server
+would decide these things by itself.
+
+    def script(link):
+        link.request()
+        link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        link.reset()
+
+    with http_peer.Peer(script) as peer:
+        conn = peer.connect()
+        ...
+"""
+
+import http.client
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+
+from test.support import SHORT_TIMEOUT, socket_helper, threading_helper
+
+try:
+    import ssl
+except ImportError:
+    ssl = None
+
+HOST = socket_helper.HOST
+
+# A self-signed certificate for "localhost", with its key.
+CERTFILE = os.path.join(os.path.dirname(__file__), "certdata", "keycert.pem")
+
+
+def over_tls(cls):
+    """Class decorator: add the same tests over TLS 1.2 and over TLS 1.3.
+
+    The tests take the version from self.tls, which is None without TLS.
+    """
+    module = sys.modules[cls.__module__]
+    for version in ("TLSv1_2", "TLSv1_3") if ssl is not None else ():
+        name = f"{cls.__name__}{version}"
+        setattr(module, name, type(cls)(name, (cls,), {
+            "__module__": cls.__module__,
+            "__qualname__": name,
+            "tls": getattr(ssl.TLSVersion, version),
+        }))
+    return cls
+
+
+def response(body=b"", *headers, status=b"200 OK"):
+    """Return a response with *body*, framed by its Content-Length."""
+    head = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body)]
+    return b"\r\n".join([*head, *headers, b"", body])
+
+
+def wait_readable(sock):
+    """Wait until what the peer did has reached the client's *sock*."""
+    if not select.select([sock], [], [], SHORT_TIMEOUT)[0]:
+        raise AssertionError("nothing has reached the client")
+
+
+class Request:
+    """One request as the server received it; *body* is unchunked."""
+
+    def __init__(self, line, headers, body):
+        self.line = line
+        self.method, self.target, self.version = line.split(b" ")
+        self.headers = headers
+        self.body = body
+
+    def __repr__(self):
+        return f"<Request {self.line} {self.body!r}>"
+
+
+class Link:
+    """The server's side of one connection; *number* counts from 0."""
+
+    def __init__(self, peer, sock, number):
+        self.peer = peer
+        self.sock = sock
+        self.number = number
+        self.reader = sock.makefile("rb")
+
+    def request(self):
+        """Receive one request; return None if the client has hung up."""
+        try:
+            return self._request()
+        except OSError:
+            return None
+
+    def _request(self):
+        line = self.reader.readline()
+        if not line:
+            return None
+        headers = http.client.parse_headers(self.reader)
+        if headers.get("Transfer-Encoding"):
+            body = self._chunks()
+        else:
+            size = int(headers.get("Content-Length", 0))
+            body = self.reader.read(size)
+            if len(body) < size:
+                return None
+        received = Request(line.rstrip(b"\r\n"), headers, body)
+        self.peer.requests.append((self.number, received))
+        return received
+
+    def _chunks(self):
+        body = b""
+        while size := int(self.reader.readline(), 16):
+            body += self.reader.read(size)
+            self.reader.readline()
+        self.reader.readline()
+        return body
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def answer(self, body=b"", *headers, status=b"200 OK"):
+        """Receive a request and send a whole response."""
+        received = self.request()
+        if received is not None:
+            self.send(response(body, *headers, status=status))
+        return received
+
+    def wait_closed(self):
+        """Wait until the client closes; return what it sent before."""
+        data = b""
+        if self.reader.closed:
+            return data
+        try:
+            while block := self.reader.read1():
+                data += block
+        except OSError:
+            pass
+        return data
+
+    def close(self):
+        """End the connection by FIN; over TLS without close_notify."""
+        self.reader.close()
+        self.sock.close()
+
+    def reset(self):
+        """End the connection by RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                             struct.pack("ii", 1, 0))
+        self.close()
+
+    def end_tls(self):
+        """Send close_notify, without waiting for the client's."""
+        self.sock.settimeout(0)
+        try:
+            self.sock.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+
+
+class Peer:
+    """A server on the loopback interface: the n-th script, a function of a
+    Link, serves the n-th connection.
+
+    *tls* is None or the one ssl.TLSVersion to speak; *tickets* is how many
+    session tickets a TLS 1.3 handshake sends.  `requests` lists what has
+    been received, as (connection number, Request).  `accepted` counts
+    connections.  Leaving the context ends every connection, joins every
+    thread, and raises what a script raised.
+    """
+
+    def __init__(self, *scripts, tls=None, tickets=0):
+        self.scripts = scripts
+        self.tls = tls
+        self.requests = []
+        self.accepted = 0
+        self._links = []
+        self._threads = []
+        self._scripts = []      # those of the threads that run scripts
+        self._clients = []
+        self._errors = []
+        self._context = None
+        if tls is not None:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(CERTFILE)
+            self._context.minimum_version = tls
+            self._context.maximum_version = tls
+            self._context.num_tickets = tickets
+
+    def __enter__(self):
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.port = socket_helper.bind_port(self._listener)
+        self._listener.listen()
+        # A blocked accept() is not woken by close() everywhere; this is.
+        self._wake, self._woken = socket.socketpair()
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, exc_type, exc, tb):
+        for client in self._clients:
+            client.close()
+        self._wake.close()
+        for link in list(self._links):
+            try:
+                socket.socket.shutdown(link.sock, socket.SHUT_RDWR)
+            except OSError:
+                pass
+        for thread in self._threads:
+            threading_helper.join_thread(thread)
+        for link in self._links:
+            link.close()
+        self._listener.close()
+        self._woken.close()
+        if exc_type is None and self._errors:
+            raise self._errors[0]
+
+    def client_context(self):
+        """Return a client's SSL context that trusts this server."""
+        context = ssl.create_default_context(cafile=CERTFILE)
+        context.minimum_version = self.tls
+        context.maximum_version = self.tls
+        return context
+
+    def connect(self, cls=None, **kwargs):
+        """Return a connection object for this server, not yet connected.
+
+        Leaving the context closes it.  *cls* is its class.
+        """
+        kwargs.setdefault("timeout", SHORT_TIMEOUT)
+        if self.tls is None:
+            cls = cls or http.client.HTTPConnection
+        else:
+            cls = cls or http.client.HTTPSConnection
+            kwargs.setdefault("context", self.client_context())
+        client = cls(HOST, self.port, **kwargs)
+        self._clients.append(client)
+        return client
+
+    def join(self):
+        """Wait until the scripts that have begun are over."""
+        for thread in self._scripts:
+            threading_helper.join_thread(thread)
+
+    def _start(self, function, *args):
+        thread = threading.Thread(target=function, args=args)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _accept(self):
+        while True:
+            ready = select.select([self._listener, self._woken], [], [])[0]
+            if self._woken in ready:
+                return
+            sock = self._listener.accept()[0]
+            number = self.accepted
+            self.accepted += 1
+            self._scripts.append(self._start(self._serve, sock, number))
+
+    def _serve(self, sock, number):
+        try:
+            sock.settimeout(SHORT_TIMEOUT)
+            if self._context is not None:
+                sock = self._wrap(sock)
+                if sock is None:
+                    return
+            link = Link(self, sock, number)
+            self._links.append(link)
+            if number >= len(self.scripts):
+                link.close()
+                raise AssertionError(f"connection {number} has no script")
+            self.scripts[number](link)
+        except BaseException as exc:
+            self._errors.append(exc)
+
+    def _wrap(self, sock):
+        try:
+            return self._context.wrap_socket(sock, server_side=True)
+        except OSError:     # the client gave up, which is its business
+            sock.close()
+            return None

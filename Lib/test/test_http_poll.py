@@ -1,0 +1,414 @@
+"""HTTPConnection.fileno() and poll_response() (gh-53949)."""
+
+import http.client
+import select
+import selectors
+import signal
+import socket
+import threading
+import time
+import unittest
+import unittest.mock
+from test import http_peer, support
+from test.http_peer import Peer, response, wait_readable
+
+support.requires_working_socket(module=True)
+
+TIMEOUT = response(b"bye", b"Connection: close", status=b"408 Request Timeout")
+
+
+class PollTestCase(unittest.TestCase):
+
+    tls = None
+
+    def start(self, script, **kwargs):
+        """Return (peer, connection); the connection is open."""
+        peer = self.enterContext(Peer(script, tls=self.tls, **kwargs))
+        conn = peer.connect()
+        conn.connect()
+        return peer, conn
+
+    def start_idle(self, act):
+        """Like start(), after one exchange; *act* is what the server does
+        next, on the next call of go_on()."""
+        ready = threading.Event()
+
+        def script(link):
+            link.answer(b"first")
+            ready.wait(support.SHORT_TIMEOUT)
+            act(link)
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        self.go_on = ready.set
+        self.addCleanup(ready.set)
+        conn.request("GET", "/")
+        self.assertEqual(conn.getresponse().read(), b"first")
+        return peer, conn
+
+
+@http_peer.over_tls
+class OutstandingTests(PollTestCase):
+    """A request has been sent."""
+
+    def test_a_response_in_pieces(self):
+        ready = threading.Semaphore(0)
+
+        def script(link):
+            link.request()
+            for byte in response(b"hello"):
+                ready.acquire(timeout=support.SHORT_TIMEOUT)
+                link.send(bytes([byte]))
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        self.addCleanup(ready.release, 100)
+        conn.request("GET", "/")
+        self.assertIs(conn.poll_response(), False)
+        self.assertIs(conn.poll_response(0.01), False)
+        ready.release()
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        self.assertIs(conn.poll_response(), True)
+        ready.release(100)
+        received = conn.getresponse()
+        self.assertEqual((received.status, received.read()), (200, b"hello"))
+        self.assertIs(conn.poll_response(), False)
+
+    def test_without_limit(self):
+        def script(link):
+            link.answer(b"hello")
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        self.assertIs(conn.poll_response(None), True)
+        self.assertIs(conn.poll_response(timeout=1e9), True)
+        self.assertIs(conn.poll_response(timeout=float("inf")), True)
+        self.assertIs(conn.poll_response(timeout=-1), True)
+        self.assertEqual(conn.getresponse().read(), b"hello")
+
+    def test_a_negative_timeout(self):
+        def script(link):
+            link.request()
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        self.assertIs(conn.poll_response(-1), False)
+
+    def test_bytes_that_the_descriptor_does_not_show(self):
+        # The reader holds the second response, or TLS does.
+        for size in 10, 10000:
+            with self.subTest(size=size):
+                def script(link):
+                    link.request()
+                    both = response(b"1" * size) + response(b"second")
+                    link.send(both)
+                    link.request()
+                    link.wait_closed()
+
+                peer, conn = self.start(script)
+                conn.request("GET", "/")
+                first = conn.getresponse()
+                conn.request("GET", "/")
+                first.read()
+                if size == 10 or self.tls:
+                    self.assertEqual(select.select([conn], [], [], 0)[0], [])
+                self.assertIs(conn.poll_response(), True)
+
+    def test_the_end(self):
+        def script(link):
+            link.request()
+            link.close()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        with self.assertRaises(http.client.RemoteDisconnected):
+            conn.getresponse()
+        self.assertEqual(conn.fileno(), -1)
+
+    def test_a_reset(self):
+        def script(link):
+            link.request()
+            link.reset()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        self.assertIs(conn.poll_response(), True)
+        with self.assertRaises(ConnectionResetError):
+            conn.getresponse()
+        self.assertEqual(conn.fileno(), -1)
+
+    def test_after_a_timeout(self):
+        ready = threading.Event()
+
+        def script(link):
+            link.request()
+            ready.wait(support.SHORT_TIMEOUT)
+            link.send(response(b"hello"))
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        self.addCleanup(ready.set)
+        conn.request("GET", "/")
+        conn.sock.settimeout(0.01)
+        with self.assertRaises(TimeoutError):
+            conn.getresponse()
+        self.assertIs(conn.poll_response(), False)
+        ready.set()
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        self.assertEqual(conn.getresponse().read(), b"hello")
+
+    def test_the_socket_keeps_its_timeout(self):
+        def script(link):
+            while link.answer(b"hello"):
+                pass
+
+        peer, conn = self.start(script)
+        for timeout in support.SHORT_TIMEOUT, None, 5:
+            conn.sock.settimeout(timeout)
+            conn.request("GET", "/")
+            self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+            self.assertEqual(conn.sock.gettimeout(), timeout)
+            self.assertEqual(conn.getresponse().read(), b"hello")
+
+    def test_a_response_class_with_a_reader_of_its_own(self):
+        class Response(http.client.HTTPResponse):
+            def __init__(self, sock, *args, **kwargs):
+                super().__init__(sock, *args, **kwargs)
+
+        def script(link):
+            while link.answer(b"hello"):
+                pass
+
+        peer, conn = self.start(script)
+        conn.response_class = Response
+        for _ in range(2):
+            conn.request("GET", "/")
+            self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+            self.assertEqual(conn.getresponse().read(), b"hello")
+
+
+@http_peer.over_tls
+class IdleTests(PollTestCase):
+    """No request has been sent."""
+
+    def test_nothing(self):
+        peer, conn = self.start_idle(lambda link: None)
+        self.assertIs(conn.poll_response(), False)
+        with self.assertRaises(http.client.ResponseNotReady):
+            conn.getresponse()
+        self.assertEqual(conn.fileno(), conn.sock.fileno())
+
+    def check_request_timeout(self, data):
+        peer, conn = self.start_idle(lambda link: link.send(data))
+        self.go_on()
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        received = conn.getresponse()
+        self.assertEqual(received.status, 408)
+        self.assertIs(received.will_close, True)
+        self.assertEqual(conn.fileno(), -1)
+        self.assertEqual(received.read(), b"bye")
+
+    def test_request_timeout(self):
+        self.check_request_timeout(TIMEOUT)
+
+    def test_request_timeout_after_a_line_end(self):
+        self.check_request_timeout(b"\r\n" + TIMEOUT)
+
+    def test_request_timeout_that_does_not_say_close(self):
+        self.check_request_timeout(
+            TIMEOUT.replace(b"Connection: close\r\n", b""))
+
+    def test_line_ends(self):
+        peer, conn = self.start_idle(lambda link: link.send(b"\r\n\r\n"))
+        self.go_on()
+        wait_readable(conn.sock)
+        self.assertIs(conn.poll_response(), False)
+        self.assertEqual(select.select([conn], [], [], 0)[0], [])
+
+    def check_refused(self, data, exception):
+        peer, conn = self.start_idle(lambda link: link.send(data))
+        self.go_on()
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        with self.assertRaises(exception):
+            conn.getresponse()
+        self.assertEqual(conn.fileno(), -1)
+        with self.assertRaises(http.client.NotConnected):
+            conn.poll_response()
+
+    def test_any_other_response(self):
+        self.check_refused(response(b"stray"), http.client.ResponseNotReady)
+
+    def test_what_is_no_response(self):
+        self.check_refused(b"?", http.client.BadStatusLine)
+
+    def test_the_end(self):
+        peer, conn = self.start_idle(lambda link: link.close())
+        self.go_on()
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        with self.assertRaises(http.client.RemoteDisconnected):
+            conn.getresponse()
+        self.assertEqual(conn.fileno(), -1)
+
+    def test_a_reset(self):
+        peer, conn = self.start_idle(lambda link: link.reset())
+        self.go_on()
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        with self.assertRaises(http.client.RemoteDisconnected):
+            conn.getresponse()
+        self.assertEqual(conn.fileno(), -1)
+
+    def test_getresponse_alone(self):
+        peer, conn = self.start_idle(lambda link: link.send(TIMEOUT))
+        self.go_on()
+        wait_readable(conn.sock)
+        self.assertEqual(conn.getresponse().status, 408)
+
+    def test_an_interrupt(self):
+        class Interrupt(Exception):
+            pass
+
+        peer, conn = self.start_idle(lambda link: link.send(b"\r\n"))
+        self.go_on()
+        wait_readable(conn.sock)
+        conn.poll_response()
+        with unittest.mock.patch.object(
+                socket.SocketIO, "readinto", side_effect=Interrupt):
+            with unittest.mock.patch.object(http.client._reader, "is_ready"):
+                with self.assertRaises(Interrupt):
+                    conn.poll_response()
+        self.assertEqual(conn.sock.gettimeout(), support.SHORT_TIMEOUT)
+        self.assertIs(conn.poll_response(), False)
+
+
+class StateTests(PollTestCase):
+
+    def test_not_connected(self):
+        conn = http.client.HTTPConnection("localhost")
+        self.assertEqual(conn.fileno(), -1)
+        with self.assertRaises(http.client.NotConnected):
+            conn.poll_response()
+        with self.assertRaises(http.client.ResponseNotReady):
+            conn.getresponse()
+
+    def test_unread(self):
+        def script(link):
+            link.answer(b"hello")
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        received = conn.getresponse()
+        with self.assertRaises(http.client.ResponseNotReady):
+            conn.poll_response()
+        received.read()
+        self.assertIs(conn.poll_response(), False)
+
+    def test_another_protocol(self):
+        def script(link):
+            link.request()
+            link.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            link.send(b"hello")
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        received = conn.getresponse()
+        with self.assertRaises(http.client.NotConnected):
+            conn.poll_response()
+        self.assertEqual(received.fp.read(5), b"hello")
+
+    def test_a_response_that_was_not_read(self):
+        def script(link):
+            link.request()
+            link.send(response(b"hello")[:-1])
+            link.request()
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        received = conn.getresponse()
+        conn.request("GET", "/")
+        received.close()
+        self.assertIs(conn.poll_response(), True)
+        with self.assertRaises(http.client.RemoteDisconnected):
+            conn.getresponse()
+
+    def test_selectors(self):
+        def script(link):
+            link.answer(b"hello")
+            link.wait_closed()
+
+        peer, conn = self.start(script)
+        with selectors.DefaultSelector() as selector:
+            selector.register(conn, selectors.EVENT_READ)
+            conn.request("GET", "/")
+            self.assertTrue(selector.select(support.SHORT_TIMEOUT))
+            self.assertIs(conn.poll_response(), True)
+            self.assertEqual(conn.getresponse().read(), b"hello")
+            conn.close()
+            selector.unregister(conn)
+
+    @unittest.skipUnless(hasattr(signal, "setitimer"), "needs setitimer()")
+    def test_signals(self):
+        # PEP 475: a signal does not end the wait, and does not prolong it.
+        def script(link):
+            link.request()
+            link.wait_closed()
+
+        handled = []
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        old = signal.signal(signal.SIGALRM, lambda *args: handled.append(1))
+        self.addCleanup(signal.signal, signal.SIGALRM, old)
+        self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        start = time.monotonic()
+        self.assertIs(conn.poll_response(0.1), False)
+        self.assertGreaterEqual(time.monotonic() - start, 0.09)
+        self.assertTrue(handled)
+
+
+@unittest.skipUnless(http_peer.ssl, "needs the ssl module")
+class TLSTests(PollTestCase):
+
+    if http_peer.ssl:
+        tls = http_peer.ssl.TLSVersion.TLSv1_3
+
+    def test_tickets(self):
+        # They make the descriptor readable, and there is nothing to read.
+        def script(link):
+            link.answer(b"hello")
+            link.wait_closed()
+
+        for timeout in 0, 0.01:
+            with self.subTest(timeout=timeout):
+                peer, conn = self.start(script, tickets=2)
+                wait_readable(conn.sock)
+                self.assertIs(conn.poll_response(timeout), False)
+                conn.request("GET", "/")
+                self.assertEqual(conn.getresponse().read(), b"hello")
+
+    def test_close_notify(self):
+        peer, conn = self.start_idle(lambda link: link.end_tls())
+        self.go_on()
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        self.assertIs(conn.poll_response(), True)
+        with self.assertRaises(http.client.RemoteDisconnected):
+            conn.getresponse()
+
+    def test_part_of_a_record(self):
+        # The descriptor is readable, a read has to wait.
+        peer, conn = self.start_idle(
+            lambda link: socket.socket.send(link.sock, b"\x17\x03\x03"))
+        self.go_on()
+        wait_readable(conn.sock)
+        self.assertIs(conn.poll_response(), False)
+        self.assertIs(conn.poll_response(0.01), False)
+
+
+if __name__ == "__main__":
+    unittest.main()

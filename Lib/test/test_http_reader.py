@@ -1,0 +1,468 @@
+"""One reader for all responses on a connection (bpo-23377)."""
+
+import gc
+import http.client
+import io
+import pickle
+import unittest
+import weakref
+from test import http_peer, support
+from test.http_peer import Peer, response
+
+support.requires_working_socket(module=True)
+
+STRAY = response(b"stray", status=b"200 Stray")
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class ReaderTestCase(unittest.TestCase):
+
+    tls = None
+
+    def second(self, *first, method="GET", leave=http.client.HTTPResponse.read):
+        """Answer a request by the segments *first*, *leave* the response.
+
+        Return the body of the response to a second request, which a new
+        connection answers by "fresh", the one in use by "kept".
+        """
+        def script(link):
+            link.request()
+            for segment in first:
+                link.send(segment)
+            link.answer(b"kept")
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request(method, "/first")
+            leave(conn.getresponse())
+            conn.request("GET", "/second")
+            body = conn.getresponse().read()
+            self.assertEqual([number for number, request in peer.requests],
+                             [0, 0] if body == b"kept" else [0, 1])
+            return body
+
+
+@http_peer.over_tls
+class StrayTests(ReaderTestCase):
+    """Bytes that came with a response and belong to no request."""
+
+    def check(self, message, **kwargs):
+        for stray in STRAY, STRAY[:1], b"HTTP/", b"\r\n" + STRAY, b"\0":
+            with self.subTest(stray=stray):
+                self.assertEqual(self.second(message + stray, **kwargs),
+                                 b"fresh")
+        for stray in b"\r\n", b"\r\n\r\n", b"\n":
+            with self.subTest(stray=stray):
+                self.assertEqual(self.second(message + stray, **kwargs),
+                                 b"kept")
+
+    def test_after_content_length(self):
+        self.check(response(b"first"))
+
+    def test_after_an_empty_body(self):
+        self.check(response(b""))
+
+    def test_after_chunks(self):
+        self.check(CHUNKED + b"5\r\nfirst\r\n0\r\n\r\n")
+
+    def test_after_a_trailer(self):
+        self.check(CHUNKED + b"5\r\nfirst\r\n0\r\nA: b\r\n\r\n")
+
+    def test_after_an_interim_response(self):
+        self.check(b"HTTP/1.1 103 Early Hints\r\n\r\n" + response(b"first"))
+
+    def test_after_head(self):
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+        self.check(head, method="HEAD")
+        self.assertEqual(self.second(head + b"first", method="HEAD"),
+                         b"fresh")
+
+    def test_after_no_content(self):
+        self.check(b"HTTP/1.1 204 No Content\r\n\r\n")
+        self.check(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n")
+
+    def test_read_in_other_ways(self):
+        def in_parts(received):
+            while received.read(2):
+                pass
+
+        def read1(received):
+            while received.read1():
+                pass
+
+        def readinto(received):
+            while received.readinto(bytearray(2)):
+                pass
+
+        def iterate(received):
+            for line in received:
+                pass
+
+        for leave in in_parts, read1, readinto, iterate:
+            for head in (response(b"fi\nst"),
+                         CHUNKED + b"5\r\nfi\nst\r\n0\r\n\r\n"):
+                with self.subTest(leave.__name__):
+                    self.assertEqual(self.second(head + STRAY, leave=leave),
+                                     b"fresh")
+
+    def test_byte_by_byte(self):
+        # What has not been received with the first response cannot be
+        # known here, but it must not be lost.
+        data = response(b"first") + STRAY
+
+        def script(link):
+            link.request()
+            for i in range(len(data)):
+                link.send(data[i:i+1])
+            link.wait_closed()
+
+        with Peer(script, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/first")
+            received = conn.getresponse()
+            reader = received.fp
+            self.assertEqual(received.read(), b"first")
+            self.assertEqual(reader.read(len(STRAY)), STRAY)
+
+
+@http_peer.over_tls
+class NextTests(ReaderTestCase):
+    """Bytes that came with a response and belong to the next request."""
+
+    def exchange(self, early, late):
+        """Send two requests, then read two responses."""
+        def script(link):
+            link.request()
+            link.send(early)
+            link.request()
+            if late:
+                link.send(late)
+            link.wait_closed()
+
+        with Peer(script, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/first")
+            first = conn.getresponse()
+            conn.request("GET", "/second")
+            result = [first.read()]
+            result.append(conn.getresponse().read())
+            return result
+
+    def test_the_beginning_of_the_next_response(self):
+        # msg234609 in bpo-9740: BadStatusLine("1.1 200 Okay")
+        early = response(b"first") + b"HTTP/"
+        late = response(b"second", status=b"200 Okay").removeprefix(b"HTTP/")
+        self.assertEqual(self.exchange(early, late), [b"first", b"second"])
+
+    def test_every_split(self):
+        first, second = response(b"first"), response(b"second")
+        for size in range(1, len(second)):
+            with self.subTest(size=size):
+                self.assertEqual(
+                    self.exchange(first + second[:size], second[size:]),
+                    [b"first", b"second"])
+
+    def test_all_of_the_next_response(self):
+        both = response(b"first") + response(b"second")
+        self.assertEqual(self.exchange(both, b""), [b"first", b"second"])
+
+    def test_a_chunked_response(self):
+        early = (CHUNKED + b"5\r\nfirst\r\n0\r\n\r\n"
+                 + CHUNKED + b"6\r\nsec")
+        late = b"ond\r\n0\r\n\r\n"
+        self.assertEqual(self.exchange(early, late), [b"first", b"second"])
+
+
+@http_peer.over_tls
+class LeftTests(ReaderTestCase):
+    """Responses that are not read to their end."""
+
+    def drop(self, received):
+        pass
+
+    def test_the_rest_has_been_received(self):
+        def close_later(received):
+            received.read(2)
+            received.close()
+
+        for leave in http.client.HTTPResponse.close, close_later, self.drop:
+            for message in (response(b"first"), response(b"\r\n" * 2000),
+                            CHUNKED + b"5\r\nfirst\r\n0\r\n\r\n",
+                            CHUNKED + b"3\r\nfir\r\n2;x\r\nst\r\n0\r\nA: b\r\n"
+                            b"\r\n"):
+                with self.subTest(leave=leave, message=message):
+                    self.assertEqual(self.second(message, leave=leave),
+                                     b"kept")
+                    self.assertEqual(self.second(message + STRAY, leave=leave),
+                                     b"fresh")
+
+    def test_the_rest_has_not_been_received(self):
+        def close(received):
+            received.close()
+
+        for leave in close, self.drop:
+            for message in (response(b"first")[:-1],
+                            response(b"\r\n" * 10000)[:-1],
+                            CHUNKED + b"5\r\nfirst\r\n0\r\n\r",
+                            CHUNKED + b"5\r\nfirst\r\n0\r\nA: b\r\n",
+                            CHUNKED + b"5\r\nfirst\r\n",
+                            CHUNKED + b"x\r\nfirst\r\n0\r\n\r\n",
+                            CHUNKED):
+                with self.subTest(leave=leave, message=message):
+                    self.assertEqual(self.second(message, leave=leave),
+                                     b"fresh")
+
+    def test_collected_in_a_cycle(self):
+        def collect(received):
+            received.itself = received
+            del received
+            gc.collect()
+
+        self.assertEqual(self.second(response(b"first")[:-1], leave=collect),
+                         b"fresh")
+        self.assertEqual(self.second(response(b"first"), leave=collect),
+                         b"kept")
+
+    def test_dropped_with_another_request_sent(self):
+        def script(link):
+            link.request()
+            link.send(response(STRAY * 9)[:-1])
+            link.request()
+            link.wait_closed()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/first")
+            first = conn.getresponse()
+            conn.request("GET", "/second")
+            del first
+            support.gc_collect()
+            with self.assertRaises(http.client.RemoteDisconnected):
+                conn.getresponse()
+            conn.request("GET", "/third")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+
+    # Guard: a response that is not read has to be told from one that is
+    # not read yet.
+    def test_not_read_yet(self):
+        def script(link):
+            link.answer(b"first")
+
+        with Peer(script, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/first")
+            first = conn.getresponse()
+            conn.request("GET", "/second")
+            with self.assertRaises(http.client.ResponseNotReady):
+                conn.getresponse()
+            self.assertEqual(first.read(), b"first")
+
+
+@http_peer.over_tls
+class TimeoutTests(ReaderTestCase):
+
+    def test_before_and_after_the_first_byte(self):
+        def patient(link):
+            link.request()
+            go_on.acquire(timeout=support.SHORT_TIMEOUT)
+            link.send(response(b"late"))
+            link.request()
+            link.send(b"HTTP/1.1 2")
+            link.wait_closed()
+
+        go_on = http_peer.threading.Semaphore(0)
+        with Peer(patient, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            conn.sock.settimeout(0.01)
+            for _ in range(2):
+                with self.assertRaises(TimeoutError):
+                    conn.getresponse()
+            conn.sock.settimeout(support.SHORT_TIMEOUT)
+            go_on.release()
+            self.assertEqual(conn.getresponse().read(), b"late")
+
+            conn.request("GET", "/")
+            http_peer.wait_readable(conn.sock)
+            conn.sock.settimeout(0.01)
+            with self.assertRaises(TimeoutError):
+                conn.getresponse()
+            with self.assertRaises(http.client.RemoteDisconnected):
+                conn.getresponse()
+
+    def test_in_the_body(self):
+        # After a timeout, nobody knows what was lost.
+        def script(link):
+            link.request()
+            link.send(response(b"first")[:-1])
+            link.wait_closed()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            received = conn.getresponse()
+            self.assertEqual(received.read(2), b"fi")
+            conn.sock.settimeout(0.01)
+            with self.assertRaises(TimeoutError):
+                received.read()
+            with self.assertRaisesRegex(OSError, "timed out object"):
+                received.fp.read(1)
+            del received
+            support.gc_collect()
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+
+
+class OwnershipTests(ReaderTestCase):
+
+    def check_reader(self, fp, sock):
+        self.assertIsInstance(fp, io.BufferedReader)
+        self.assertIs(fp.raw._sock, sock)
+
+    def test_the_same_reader(self):
+        def script(link):
+            link.answer(b"first")
+            link.answer(b"second")
+            link.answer(b"third", b"Connection: close")
+
+        with Peer(script) as peer:
+            conn = peer.connect()
+            readers = set()
+            for body in b"first", b"second", b"third":
+                conn.request("GET", "/")
+                received = conn.getresponse()
+                readers.add(received.fp)
+                self.check_reader(received.fp, received.fp.raw._sock)
+                self.assertEqual(received.read(), body)
+            self.assertEqual(len(readers), 1)
+            self.assertTrue(readers.pop().closed)
+
+    # Guard: urllib.request does this, and others have copied it.
+    def test_the_socket_is_closed_before_the_response(self):
+        def script(link):
+            link.answer(b"first")
+            closed.append(link.wait_closed())
+
+        closed = []
+        with Peer(script) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            received = conn.getresponse()
+            conn.sock.close()
+            conn.sock = None
+            self.assertEqual(received.read(), b"first")
+            peer.join()
+            self.assertEqual(closed, [b""])
+
+    # Guard: an idle connection does not keep a socket from being closed.
+    def test_the_socket_is_closed_after_the_response(self):
+        def script(link):
+            link.answer(b"first")
+            closed.append(link.wait_closed())
+
+        closed = []
+        with Peer(script) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"first")
+            extra = conn.sock.makefile("rb")
+            conn.sock.close()
+            self.assertNotEqual(extra.fileno(), -1)
+            extra.close()
+            peer.join()
+            self.assertEqual(closed, [b""])
+
+    # Guard: the response to a request that says so owns the socket.
+    def test_the_connection_is_closed_before_the_response(self):
+        def script(link):
+            link.answer(b"first", b"Connection: close")
+            closed.append(link.wait_closed())
+
+        closed = []
+        with Peer(script) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            received = conn.getresponse()
+            conn.close()
+            self.assertEqual(received.read(), b"first")
+            peer.join()
+            self.assertEqual(closed, [b""])
+
+    # Guard: a response need not keep its connection.
+    def test_the_connection_is_gone_before_the_response(self):
+        def script(link):
+            link.answer(b"first")
+
+        with Peer(script) as peer:
+            conn = http.client.HTTPConnection(http_peer.HOST, peer.port,
+                                              timeout=support.SHORT_TIMEOUT)
+            conn.request("GET", "/")
+            received = conn.getresponse()
+            conn.sock.close()
+            gone = weakref.ref(conn)
+            del conn
+            support.gc_collect()
+            self.assertIsNone(gone())
+            self.assertEqual(received.read(), b"first")
+
+    # Guard: the many ways in which others make and take responses.
+    def test_other_response_classes(self):
+        class Renamed(http.client.HTTPResponse):
+            def __init__(self, sock, debuglevel=0, method=None, url=None):
+                super().__init__(sock, debuglevel, method, url)
+                self.sock = sock
+
+        class Unbuffered(http.client.HTTPResponse):
+            def __init__(self, sock, *args, **kwargs):
+                super().__init__(sock, *args, **kwargs)
+                self.fp.close()
+                self.fp = sock.makefile("rb", buffering=0)
+
+        def factory(sock, *args, **kwargs):
+            self.assertIsInstance(sock, http_peer.socket.socket)
+            return http.client.HTTPResponse(sock, *args, **kwargs)
+
+        def script(link):
+            for _ in range(4):
+                link.answer(b"hello")
+
+        with Peer(script) as peer:
+            conn = peer.connect()
+            for cls in (Renamed, Unbuffered, factory,
+                        http.client.HTTPResponse):
+                conn.response_class = cls
+                conn.request("GET", "/")
+                received = conn.getresponse()
+                if cls is Renamed:
+                    self.assertIs(received.sock, conn.sock)
+                self.assertEqual(received.read(), b"hello")
+            self.assertEqual(peer.accepted, 1)
+
+    # Guard: what could be pickled still can.
+    def test_pickle(self):
+        def script(link):
+            link.answer(b"hello")
+
+        with Peer(script) as peer:
+            conn = peer.connect()
+            conn._create_connection = None
+            pickle.dumps(conn)
+            conn._create_connection = http_peer.socket.create_connection
+            conn.request("GET", "/")
+            conn.getresponse().read()
+            conn.close()
+            copy = pickle.loads(pickle.dumps(conn))
+            self.assertEqual(copy.port, conn.port)
+
+
+if __name__ == "__main__":
+    unittest.main()
