@@ -1,6 +1,7 @@
 """Every patch on its own: the suite passes, its tests fail without it."""
 
 import ast
+import concurrent.futures
 import re
 
 from tools import patches as series, regrtest, suite
@@ -8,8 +9,8 @@ from tools.common import say
 from tools.git import git, show
 from tools.regrtest import FAILED, PASSED, SKIPPED, Counts
 
-TIMEOUT = 60        # seconds for a module of which every test should fail
-ALONE = 20          # seconds for one of its tests, if that did not end
+TIMEOUT = 30        # seconds for a module of which every test should fail
+ALONE = 10          # seconds for one of its tests, if that did not end
 _GUARD = re.compile(r"\s*# Guard:")
 
 
@@ -100,19 +101,23 @@ class Proof:
                 name.split(".")[1:]) in guards)
 
     def _words(self, python, module, names):
-        log = suite.log(self.base, f"{self.patch.name}-without-{module}")
+        """Return {id: status} of tests, of which some may never end."""
+        log = suite.log(self.base, f"{self.patch.name}-without/{module}")
         words = self._try(python, module, names, log, TIMEOUT)
         alone = [name for name in names if name not in words]
-        for number, name in enumerate(alone, 1):
-            log = log.with_name(f"{self.patch.name}-without-{module}-"
-                                f"{number}.log")
-            words.update(self._try(python, module, [name], log, ALONE))
+
+        def try_alone(name):
+            where = log.with_name(f"{name}.log")
+            return self._try(python, module, [name], where, ALONE)
+        with concurrent.futures.ThreadPoolExecutor(regrtest.JOBS) as pool:
+            for told in pool.map(try_alone, alone):
+                words.update(told)
         return words
 
     def _try(self, python, module, names, log, timeout):
         """Run some tests of a module; return {id: status}."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        chosen = log.with_suffix(".txt")
+        chosen = log.with_name(f"{log.stem}.txt")
         chosen.write_text("".join(f"test.{name}\n" for name in names))
         outcome = regrtest.run(python, [module], log, timeout=timeout,
                                options=["--matchfile", chosen])

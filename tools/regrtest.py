@@ -98,7 +98,7 @@ def run(python, modules, log, *, strict=True, options=(), timeout=TIMEOUT):
     if not modules:
         return Outcome(log)
     log.parent.mkdir(parents=True, exist_ok=True)
-    report = log.with_suffix(".xml")
+    report = log.with_name(f"{log.stem}.xml")
     report.unlink(missing_ok=True)
     argv = [python, *(["-bb", "-W", "error"] if strict else []), "-m", "test",
             "-v", f"-j{JOBS}", "-u", "walltime", "--timeout", str(timeout),
