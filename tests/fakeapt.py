@@ -106,6 +106,8 @@ class Apt:
             for name in self.files(specs):
                 content = self.original(name).read_bytes()
                 digest = hashlib.sha256(content).hexdigest()
+                if (Path(target) / name).exists():
+                    continue
                 print(f"'{URI}pool/{name}' {name} {len(content)} "
                       f"SHA256:{digest}")
             return 0

@@ -223,8 +223,10 @@ def test_source_tarball(fake):
     suite = Suite(URI, "sid", "deb-src")
     suite.update()
     assert suite.versions("python3.13") == ["3.13.15-1"]
-    path = suite.download_source("python3.13", "3.13.15-1")
-    assert path == cache_dir() / "sources" / name
+    for _ in "fetched", "found":
+        path = suite.download_source("python3.13", "3.13.15-1")
+        assert path == cache_dir() / "sources" / name
+    assert fake.logged().count(f"get {name}") == 1
 
 
 def test_cache_in_a_folder_with_spaces(fake, tmp_path, monkeypatch):

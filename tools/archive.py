@@ -200,8 +200,9 @@ class Suite:
         return argv
 
     def _apt(self, program, *args):
+        # In an empty folder: "source" does not list what it finds there.
         return run([need_apt(program), *self._options(), *args],
-                   env=_environment(), check=False, cwd=self.store)
+                   env=_environment(), check=False, cwd=self.place / "none")
 
     def _indexes(self):
         return glob.glob(glob.escape(str(self.place / "lists"))
