@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 
 from tools.common import Failure
@@ -44,6 +45,8 @@ def make_parser():
 def main(argv=None):
     """Run one verb; return the exit status (0 good, 1 failed, 2 usage)."""
     args = make_parser().parse_args(argv)
+    # Ended by a signal, clean up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         module = importlib.import_module(f"tools.{VERBS[args.verb][0]}")
         status = module.run(args)
