@@ -16,6 +16,7 @@ VERBS = {
     "python": ("build", "print the path of a patched interpreter"),
     "tree": ("build", "print the path of a working tree to edit"),
     "test": ("regression", "run the regression suite, then tests/"),
+    "venv": ("venv", "make a virtual environment with it"),
     "apply": ("apply", "apply the series to a checkout or tree"),
     "refresh": ("refresh", "rewrite patches/ from a working tree's commits"),
     "status": ("status", "show which patch applies to which line"),
