@@ -21,6 +21,15 @@ class Result(unittest.TextTestResult):
         super().__init__(*args)
         self.suite = ElementTree.Element("testsuite")
 
+    def getDescription(self, test):
+        """As from 3.11 on, whichever Python runs this."""
+        case = getattr(test, "test_case", test)
+        if not isinstance(case, unittest.TestCase):
+            return str(test)
+        name = case.id().rpartition(".")[2]
+        return f"{name} ({case.id()})" + (
+            "" if case is test else f" {test._subDescription()}")
+
     def add(self, test, **what):
         case = ElementTree.SubElement(self.suite, "testcase", name=test.id())
         for tag, text in what.items():
