@@ -1,6 +1,7 @@
 """The series is loaded, and becomes the commits that git am would make."""
 
 import subprocess
+import tempfile
 
 import pytest
 
@@ -76,6 +77,24 @@ def test_commit_onto_repeats(patches, repo):
     assert ids == series.commit_onto(repo, loaded, "3.13")
     rest = series.commit_onto(repo, loaded[1:], "3.13", start=ids[0])
     assert rest == ids[1:]
+
+
+@pytest.mark.parametrize("at", ["stage", "commit"])
+def test_interrupted(patches, repo, tmp_path, monkeypatch, at):
+    """Nothing stays behind, in the repository or beside it."""
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(series.Stack, at, interrupt)
+    before = git(repo, "for-each-ref"), git(repo, "worktree", "list")
+    with pytest.raises(KeyboardInterrupt):
+        series.commit_onto(repo, series.load(folder=patches), "3.13")
+    assert list(scratch.iterdir()) == []
+    assert before == (git(repo, "for-each-ref"),
+                      git(repo, "worktree", "list"))
+    assert git(repo, "status", "--porcelain") == ""
 
 
 def test_bare_repository(patches, repo, tmp_path):

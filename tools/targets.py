@@ -52,7 +52,7 @@ def at_hand(lines=LINES, *, fetch=False):
         source = working_tree(line)
         if source:
             targets.append(Target(f"{line} source", line, source, "base", (),
-                                  f"working tree {source.name}/"))
+                                  f"working tree build/{line}/source"))
     have = {target.line for target in targets}
     return targets, [(line, why) for line, why in missing
                      if line not in have]
