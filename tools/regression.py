@@ -85,7 +85,7 @@ def _run_line(report, line, patches, args):
     try:
         base = bases.get(line, debug=args.refleaks, named=args.named)
     except bases.Unavailable as exc:
-        report.missing.append((line, exc))
+        report.missing.append((line or args.named, exc))
         return
     report.lines += 1
     try:
