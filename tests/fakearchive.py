@@ -175,8 +175,9 @@ all:
 \tchmod +x python
 \ttouch main.o
 install:
-\tmkdir -p $prefix/bin
+\tmkdir -p $prefix/bin $prefix/lib/python3.13
 \tcp python $prefix/bin/python3.13
+\tcp -r ../Lib/* $prefix/lib/python3.13
 END
 """
 

@@ -13,6 +13,7 @@ from faketree import git
 from tools import archive, bases, build, cli, common, demo
 from tools.bases import Unavailable
 from tools.common import Failure
+from tools.places import remove
 
 
 @pytest.fixture
@@ -192,6 +193,44 @@ def test_build_from(fake, tree, demonstrated, tmp_path, capsys):
     log, = (common.build_dir()).glob("from-py-*/patched/built")
     assert log.read_text().startswith(
         f"configure --with-pydebug --prefix={prefix}\n")
+
+
+@needs_make
+@pytest.mark.parametrize("lost, status", [
+    ("http/_probe.py", 1),
+    ("test/test_http_probe.py", 1),
+    ("test", 0),    # as with --disable-test-modules
+])
+def test_part_of_the_series_that_is_not_installed(
+        fake, tree, demonstrated, tmp_path, capsys, monkeypatch, lost,
+        status):
+    prefix = tmp_path / "pre"
+    install = bases.TreeBase.install
+
+    def lose(base, name):
+        python = install(base, name)
+        remove(prefix / "lib" / "python3.13" / lost)
+        return python
+
+    monkeypatch.setattr(bases.TreeBase, "install", lose)
+    assert call("build", "--from", tree, "--prefix", prefix) == status
+    told = f"series: make install left Lib/{lost} out of {prefix}/lib; "
+    assert (told in capsys.readouterr().err) == bool(status)
+
+
+@pytest.mark.parametrize("prefix, text", [
+    ("a b", "takes no white space"),
+    ("a$b", "takes no white space"),
+    ("file", "file is no folder; name another"),
+    ("file/x", "file is no folder, so there can be no "),
+])
+def test_unfit_prefix_is_told_first(fake, tree, tmp_path, capsys, prefix,
+                                    text):
+    (tmp_path / "file").touch()
+    assert call("build", "--from", tree, "--prefix", tmp_path / prefix) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("series: ") and text in last
+    assert not common.build_dir().exists()
 
 
 @needs_make

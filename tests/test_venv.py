@@ -156,7 +156,8 @@ def test_nothing_is_imported_before_it_is_asked_for(env):
     out, _ = start(env, "-c", "import sys; print(*sorted(sys.modules))")
     loaded = set(out.split())
     assert overlay.PACKAGE in loaded
-    (inside(env).parent / f"{overlay.PACKAGE}.pth").unlink()
+    # Reading a .pth file takes what it takes.
+    (inside(env).parent / f"{overlay.PACKAGE}.pth").write_text("# no\n")
     out, _ = start(env, "-c", "import sys; print(*sorted(sys.modules))")
     assert loaded - set(out.split()) == {overlay.PACKAGE}
 
@@ -452,7 +453,7 @@ def occupied(tmp_path):
     (occupied, "is not empty; name a new one"),
     (lambda tmp: tmp / "base" / "bin" / fakebase.NAME, "is no folder"),
     (lambda tmp: tmp / "base" / "bin" / fakebase.NAME / "env",
-     "cannot be made in it"),
+     "is no folder, so there can be no "),
     (lambda tmp: tmp / "a:b", "which PATH cannot express"),
     (lambda tmp: "/proc/no/such", "cannot be (made|written)"),
 ])

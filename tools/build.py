@@ -17,13 +17,16 @@ tree to edit and nothing else is precious.
 import functools
 import json
 import os
+import re
 import shlex
 import sys
+from pathlib import Path
 
 from tools import bases, demo, git
 from tools.bases import Unavailable
 from tools.common import LINES, Failure, say
 from tools.patches import commit_onto, digest, load
+from tools.places import see_writable
 
 _DEFAULT = " (default: the newest that can be had)"
 
@@ -83,8 +86,7 @@ def _configure(args):
     if args.from_source or args.named is not None:
         given = list(args.configure or ())
         if prefix is not None:
-            target = os.path.abspath(os.path.expanduser(prefix))
-            given.append(f"--prefix={target}")
+            given.append(f"--prefix={_target(prefix)}")
         return given
     for option, value in (("--prefix", prefix),
                           ("arguments for configure", args.configure)):
@@ -92,6 +94,17 @@ def _configure(args):
             raise Failure(f"nothing is compiled that could use {option}; add "
                           f"--from-source or --from DIR")
     return None
+
+
+def _target(prefix):
+    """Return the Path to install into, if that is possible."""
+    target = Path(os.path.abspath(os.path.expanduser(prefix)))
+    # CPython's Makefile does not quote it.
+    if not re.fullmatch(r"[\w@%+=:,./-]+", str(target)):
+        raise Failure(f"make install takes no white space and no special "
+                      f"characters in --prefix, as in {target}; name another")
+    see_writable(target)
+    return target
 
 
 def _build(args, configure):
@@ -104,8 +117,32 @@ def _build(args, configure):
         return status
     if args.prefix is not None:
         python = base.install("patched")
+        _see_installed(base, _target(args.prefix))
     _report(base, python, args)
     return 0
+
+
+def _see_installed(base, target):
+    """Raise Failure if a part of the series in Lib/ was not installed."""
+    tree = base.place / "patched"
+    told = git.git("diff-tree", "-r", "-z", "--name-only", "--diff-filter=d",
+                   "base", "HEAD", "--", "Lib", repo=tree)
+    # With a "t" at its end if it is free-threaded.
+    found = [path.parents[1] for path in (target / "lib").glob(
+        f"python{base.line}*/http/client.py")]
+    # Tests can be left out: configure --disable-test-modules.
+    tests = any((library / "test").is_dir() for library in found)
+    for path in filter(None, os.fsdecode(told).split("\0")):
+        name = path[len("Lib/"):]
+        if name.startswith("test/") and not tests:
+            continue
+        if not any(_equal(tree / path, library / name) for library in found):
+            raise Failure(f"make install left {path} out of {target}/lib; "
+                          f"see whether Makefile.pre.in names its folder")
+
+
+def _equal(path, other):
+    return other.is_file() and path.read_bytes() == other.read_bytes()
 
 
 def _report(base, python, args):

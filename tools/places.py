@@ -61,6 +61,20 @@ def alone_in(place):
                          f"for it")
 
 
+def see_writable(path):
+    """Raise Failure if the folder *path*, or one above, rules out a file.
+
+    Nothing is made; what is found out only by trying still can fail.
+    """
+    above = next(one for one in (path, *path.parents)
+                 if os.path.lexists(one))
+    if not above.is_dir():
+        where = "" if above == path else f", so there can be no {path}"
+        raise Failure(f"{above} is no folder{where}; name another")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise Failure(f"{above} cannot be written; name a folder elsewhere")
+
+
 def remove(path):
     """Remove a file, a link or a whole folder, if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from tools import build, overlay, patches, pip
 from tools.common import LINES, Failure, need_program, say
-from tools.places import plain_failures, remove
+from tools.places import plain_failures, remove, see_writable
 from tools.trees import OLDEST
 
 # Understood by any Python, however old.
@@ -185,15 +185,7 @@ def _refuse(top):
             advice = ("renew its modules: --upgrade" if _is_ours(top)
                       else "name a new one")
             raise Failure(f"{top} is not empty; {advice}")
-    elif os.path.lexists(top):
-        raise Failure(f"{top} is there and is no folder; name a new one")
-    above = next(path for path in (top, *top.parents)
-                 if os.path.lexists(path))
-    if not above.is_dir():
-        raise Failure(f"{above} is no folder, so {top} cannot be made in "
-                      f"it; name another")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise Failure(f"{above} cannot be written; name a folder elsewhere")
+    see_writable(top)
 
 
 def _make_folder(top):
