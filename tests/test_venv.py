@@ -551,6 +551,12 @@ def test_pip_bundled_with_another_python(env, monkeypatch):
     assert (env / "bin" / "pip").exists()
 
 
+def test_pip_that_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(pip, "_PATIENCE", 0.01)
+    hangs = program(tmp_path / "p", "exec sleep 60")
+    assert pip._call(hangs) == "no end after 0.01 s"
+
+
 def test_no_pip_to_be_had(make, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pip, "_install_wheel", lambda *args: False)
     monkeypatch.setattr(pip, "_call", lambda *args: "it is broken")

@@ -17,6 +17,9 @@ from tools.common import Failure
 _BUNDLED = ("import ensurepip, glob, os; print(*glob.glob(os.path.join("
             "os.path.dirname(ensurepip.__file__), '_bundled', 'pip-*.whl')))")
 
+# Seconds; without a network, packets can just get lost.
+_PATIENCE = 180
+
 
 def environment():
     """Return the environment for a Python that is to be asked only.
@@ -75,8 +78,8 @@ def _fetched(other, version, scratch):
     """Let the pip of *other* fetch a pip for *version*; return its path."""
     _call(other, "-m", "pip", "download", "--quiet", "--no-deps",
           "--disable-pip-version-check", "--only-binary=:all:",
-          "--python-version=%d.%d" % version[:2], f"--dest={scratch}", "pip",
-          cwd=scratch)
+          "--retries=1", "--python-version=%d.%d" % version[:2],
+          f"--dest={scratch}", "pip", cwd=scratch)
     return next(map(str, Path(scratch).glob("pip-*.whl")), None)
 
 
@@ -101,7 +104,12 @@ def _call(*argv, cwd=os.sep):
 
 
 def _run(*argv, cwd=os.sep):
-    return subprocess.run(
-        list(map(str, argv)), cwd=cwd, env=environment(), text=True,
-        errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE)
+    argv = list(map(str, argv))
+    try:
+        return subprocess.run(
+            argv, cwd=cwd, env=environment(), text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(
+            argv, 1, "", f"no end after {_PATIENCE} s")
