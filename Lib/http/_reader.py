@@ -1,10 +1,11 @@
-"""The reader of an HTTPConnection's socket (private to http.client).
+"""What HTTPConnection receives from its socket (private to http.client).
 
-There is one for the socket, which one response after another borrows.
-If each had its own, bytes that arrive together with the end of one response
-would be lost: those of the next response, if another request was already
-sent (bpo-23377), and those which show that the server is out of step, if
-none was.
+Each response has a buffered reader of its own, as it always had.  What that
+has received beyond the end of the response must not be lost: it is the
+beginning of the next response, if another request was already sent
+(bpo-23377), and if none was, it shows that the server is out of step.
+Received keeps it from one response to the next, and what a look at the
+socket brings in between.
 """
 
 import io
@@ -16,17 +17,19 @@ import time
 try:
     import ssl
 except ImportError:
-    _SSLWantReadError = _SSLWantWriteError = ()
+    WouldBlock = BlockingIOError
+    _SSLWantWriteError = ()
 else:
-    _SSLWantReadError = ssl.SSLWantReadError
+    WouldBlock = (BlockingIOError, ssl.SSLWantReadError,
+                  ssl.SSLWantWriteError)
     _SSLWantWriteError = ssl.SSLWantWriteError
 
-# As much as an idle connection should hold; io.DEFAULT_BUFFER_SIZE grew with
-# files in mind.  Large reads bypass the buffer.
-_BUFFER_SIZE = 8192
+_makefile = socket.socket.makefile
 
-# How many reads without any data a poll does that is not to wait.  A server
-# could send TLS records that carry none for ever.
+_READ_SIZE = 8192
+
+# How many reads that bring nothing, but line ends or TLS records without
+# data, a poll does before it gives up.  A server could send them for ever.
 _MAX_EMPTY_READS = 100
 
 # select.poll() takes a C int of milliseconds.
@@ -36,7 +39,176 @@ _MAX_WAIT = 2**31 / 1000 - 1
 def suits(sock):
     """Tell whether Reader(sock) reads what sock.makefile("rb") would."""
     return (isinstance(sock, socket.socket)
-            and type(sock).makefile is socket.socket.makefile)
+            and type(sock).makefile is _makefile)
+
+
+def open_reader(sock):
+    """Return a file to read from *sock*; a Reader if that is possible."""
+    return Reader(sock) if suits(sock) else sock.makefile("rb")
+
+
+class _ReceivingIO(socket.SocketIO):
+    """A socket's raw stream, with what has been received before."""
+
+    def __init__(self, sock):
+        super().__init__(sock, "r")
+        sock._io_refs += 1      # as socket.makefile() does for its SocketIO
+        self.pending = b""      # to be read first, ...
+        self.error = None       # ... then this is to be raised, ...
+        self.ended = False      # ... or this is the end
+        self.offline = False    # do not ask the socket: it may have to wait
+        # What of the body has not been received: so many bytes; less than
+        # none, if there was more than the body; or as an Extent knows.
+        self.missing = 0
+        self.extent = None
+
+    def readinto(self, b):
+        if self.offline:
+            return 0
+        if self.pending:
+            n = min(len(b), len(self.pending))
+            b[:n] = self.pending[:n]
+            self.pending = self.pending[n:]
+        elif self.ended:
+            return 0
+        elif self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        else:
+            n = super().readinto(b)
+        if self.extent is not None and n:
+            self.extent.feed(b[:n])
+            self.missing = self.extent.missing
+        elif n:
+            self.missing -= n
+        return n
+
+
+class Reader(io.BufferedReader):
+    """What socket.makefile("rb") returns, for one response."""
+
+    def __init__(self, sock):
+        super().__init__(_ReceivingIO(sock))
+
+    def peek_buffered(self):
+        """Return what is in the buffer.
+
+        Raises ValueError if the reader is closed or has been detached.
+        """
+        raw = self.raw
+        if raw is None:
+            raise ValueError("raw stream has been detached")
+        raw.offline = True
+        try:
+            return self.peek()
+        finally:
+            raw.offline = False
+
+    def rest(self):
+        """Return how many of the bytes received belong to this response.
+
+        None if they do not complete it, or nobody can know.  Less than none
+        if bytes beyond the end have been read.
+        """
+        try:
+            in_buffer = len(self.peek_buffered())
+        except ValueError:
+            return None
+        missing = self.raw.missing
+        return None if missing > 0 else in_buffer + missing
+
+    def buffered(self):
+        """Return all that has been received and not been read.
+
+        Raises ValueError like peek_buffered().
+        """
+        return self.peek_buffered() + self.raw.pending
+
+
+class Received:
+    """What has been received from *sock* and belongs to no response yet."""
+
+    __slots__ = ("sock", "pending", "error", "ended", "_wants_write")
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.pending = b""
+        self.error = None       # an error that a look at the socket raised
+        self.ended = False      # whether a look has seen the end
+        self._wants_write = False   # TLS has to send before it can receive
+
+    def hand_over(self, reader):
+        """Let *reader* begin with it."""
+        raw = reader.raw
+        raw.pending, self.pending = self.pending, b""
+        raw.error, self.error = self.error, None
+        raw.ended = self.ended
+
+    def take_back(self, reader):
+        """Take what *reader* has received beyond the end of its response.
+
+        Raises ValueError if that is lost.
+        """
+        self.pending = reader.buffered() + self.pending
+
+    def has_stray_bytes(self):
+        """Tell whether there is something while no request is outstanding.
+
+        Line ends are dropped: RFC 9112, section 9.2.
+        """
+        self.pending = self.pending.lstrip(b"\r\n")
+        return bool(self.pending)
+
+    def poll(self, timeout=0, *, idle):
+        """Wait until a read would not wait; return False if it would.
+
+        A read does not wait if bytes have been received, or if the
+        connection has ended or failed.  What TLS receives for itself is
+        none of these.  *timeout* is in seconds, None for no limit.  *idle*
+        tells that no request is outstanding; see has_stray_bytes().
+        """
+        deadline = time.monotonic() + timeout if timeout else None
+        tries = _MAX_EMPTY_READS
+        while not self._would_not_wait(idle):
+            if not tries:
+                return idle
+            to_write, self._wants_write = self._wants_write, False
+            if self.sock.fileno() < 0:      # closed by its owner
+                self.ended = True
+            elif is_ready(self.sock, timeout, to_write):
+                self._receive()
+            else:
+                return False
+            if deadline is not None:
+                timeout = max(0, deadline - time.monotonic())
+            if idle or timeout == 0:
+                tries -= 1
+        return True
+
+    def _would_not_wait(self, idle):
+        if self.has_stray_bytes() if idle else self.pending:
+            return True
+        return self.ended or self.error is not None
+
+    def _receive(self):
+        sock = self.sock
+        timeout = sock.gettimeout()
+        try:
+            # MSG_DONTWAIT would not do: Python waits again on a socket that
+            # has a timeout, and TLS takes no flags.
+            sock.settimeout(0)
+            data = sock.recv(_READ_SIZE)
+        except WouldBlock as exc:
+            # The socket was ready for something that is not application
+            # data, such as a session ticket, or only a part of a record.
+            self._wants_write = isinstance(exc, _SSLWantWriteError)
+        except OSError as exc:
+            self.error = exc
+        else:
+            self.pending += data
+            self.ended = not data
+        finally:
+            sock.settimeout(timeout)
 
 
 def is_ready(sock, timeout, to_write=False):
@@ -56,154 +228,3 @@ def is_ready(sock, timeout, to_write=False):
         return any(select.select(readers, writers, [], timeout))
     poller.register(sock, select.POLLOUT if to_write else select.POLLIN)
     return bool(poller.poll(timeout and math.ceil(timeout * 1000)))
-
-
-class _ReceivingIO(socket.SocketIO):
-    """The raw stream of a socket, which can be told not to wait for it.
-
-    What a read that does not wait finds out is kept for one that does: the
-    end may be seen, and an error raised, only once.
-    """
-
-    def __init__(self, sock):
-        super().__init__(sock, "r")
-        self.offline = False    # if true, it is as if the end were here
-        self.ended = False      # has the end been seen?
-        self.error = None       # what the next read is to raise
-        self._held = False      # is the socket to stay open for this stream?
-        self._probing = False
-        self._wants_write = False   # TLS has to send before it can receive
-
-    def readinto(self, b):
-        if self.offline or self.ended:
-            return 0
-        if self._probing:
-            return self._readinto_now(b)
-        if self.error is not None:
-            error, self.error = self.error, None
-            raise error
-        return super().readinto(b)
-
-    def _readinto_now(self, b):
-        try:
-            n = super().readinto(b)
-        except _SSLWantReadError:
-            # The socket was readable for something that is not application
-            # data, such as a session ticket, or only a part of a record.
-            return None
-        except _SSLWantWriteError:
-            self._wants_write = True
-            return None
-        except OSError as exc:
-            self.error = exc
-            return None
-        self.ended = n == 0
-        return n
-
-    def probe(self, reader, timeout):
-        """Let *reader* receive what is there, waiting *timeout* for it.
-
-        Return False if nothing came in time.  If something did, that need
-        not be data.
-        """
-        sock = self._sock
-        if sock.fileno() < 0:       # closed by its owner
-            self.ended = True
-            return True
-        to_write, self._wants_write = self._wants_write, False
-        if not is_ready(sock, timeout, to_write):
-            return False
-        saved = sock.gettimeout()
-        try:
-            # MSG_DONTWAIT would not do: Python waits again on a socket that
-            # has a timeout, and TLS takes no flags.
-            self._probing = True
-            sock.settimeout(0)
-            reader.peek()
-        finally:
-            self._probing = False
-            sock.settimeout(saved)
-        return True
-
-    def hold(self):
-        """Keep the socket open even if its owner closes it.
-
-        What socket.makefile() makes holds it as long as it lives.
-        """
-        if not self._held:
-            self._held = True
-            self._sock._io_refs += 1
-
-    def release(self):
-        """Let the socket be closed, now if its owner has done so before."""
-        if self._held:
-            self._held = False
-            self._sock._decref_socketios()
-
-    def close(self):
-        if not self.closed:
-            self.hold()         # SocketIO.close() releases
-            super().close()
-
-    def forget_timeout(self):
-        """Let the stream be read again after a timeout.
-
-        SocketIO never reads again, as a caller may have lost bytes.  What
-        it protects here is a response, not the connection.
-        """
-        self._timeout_occurred = False
-
-
-class Reader(io.BufferedReader):
-
-    def __init__(self, sock):
-        super().__init__(_ReceivingIO(sock), _BUFFER_SIZE)
-
-    def makefile(self, mode):
-        """Return the reader: HTTPResponse(reader) borrows it that way."""
-        return self
-
-    def buffered(self):
-        """Return all that has been received and not been read."""
-        self.raw.offline = True
-        try:
-            return self.peek()
-        finally:
-            self.raw.offline = False
-
-    def has_stray_bytes(self):
-        """Tell whether bytes have been received that belong to nothing.
-
-        To be asked while no request is outstanding.  Bare line ends are
-        dropped instead (RFC 9112, section 9.2).
-        """
-        received = self.buffered()
-        if received.strip(b"\r\n"):
-            return True
-        self.read(len(received))
-        return False
-
-    def poll(self, timeout=0, *, idle):
-        """Wait until a read would not wait; return False if it would.
-
-        A read does not wait if bytes have been received, or if the
-        connection has ended or failed.  What TLS receives for itself is
-        none of these.  *timeout* is in seconds, None for no limit.  *idle*
-        tells that no request is outstanding; see has_stray_bytes().
-        """
-        self.raw.forget_timeout()
-        deadline = time.monotonic() + timeout if timeout else None
-        tries = _MAX_EMPTY_READS
-        while not self._would_not_wait(idle):
-            if not tries or not self.raw.probe(self, timeout):
-                return False
-            if deadline is not None:
-                timeout = max(0, deadline - time.monotonic())
-            if timeout == 0:
-                tries -= 1
-        return True
-
-    def _would_not_wait(self, idle):
-        if self.has_stray_bytes() if idle else self.buffered():
-            return True
-        return self.raw.ended or self.raw.error is not None

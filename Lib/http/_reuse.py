@@ -9,8 +9,15 @@ fails closed: in doubt, the connection is not used again.
 
 import re
 import weakref
+from email import errors
 from http import HTTPStatus
-from http._reader import Reader
+from http._reader import Reader, Received, suits
+
+# The other defects are of a body that an HTTPMessage does not have.
+_HEADER_DEFECTS = (errors.FirstHeaderLineIsContinuationDefect,
+                   errors.InvalidHeaderDefect,
+                   errors.MisplacedEnvelopeHeaderDefect,
+                   errors.MissingHeaderBodySeparatorDefect)
 
 _is_plain_number = re.compile(r"[0-9]+").fullmatch
 
@@ -18,12 +25,14 @@ _is_plain_number = re.compile(r"[0-9]+").fullmatch
 # of RFC 9112, section 7.1, does, and so does not every peer.
 is_chunk_line = re.compile(
     rb"[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?\r\n").fullmatch
+_is_chunk_size = re.compile(rb"[0-9A-Fa-f]{1,8}").fullmatch
 
 
 class SocketUse:
     """What an HTTPConnection remembers of the socket it is using."""
 
-    __slots__ = ("sock", "opened", "spent", "reader", "lent", "_connection")
+    __slots__ = ("sock", "opened", "spent", "busy", "answered", "received",
+                 "_connection")
 
     def __init__(self, connection, *, opened=False):
         self.sock = connection.sock
@@ -33,48 +42,43 @@ class SocketUse:
         # True once no further request may go out over this socket.  Never
         # reset: a connection that goes on does so with another socket.
         self.spent = False
-        # The socket's Reader, from the first response that can borrow one;
-        # lent is True until that has given it back at the body's end.
-        self.reader = None
-        self.lent = False
+        # True while there is a response whose body has not been read to its
+        # end.
+        self.busy = False
+        # True once there has been a response.
+        self.answered = False
+        # None if the socket cannot be asked without waiting.
+        self.received = Received(self.sock) if suits(self.sock) else None
         # A response may outlive its connection, and does not keep it alive.
         self._connection = weakref.ref(connection)
 
-    def get_reader(self):
-        """Return the reader, making it if need be."""
-        if self.reader is None:
-            self.reader = Reader(self.sock)
-        return self.reader
+    def follow(self, response):
+        """Note where the body of *response* ends, as it is received.
 
-    def lend(self):
-        """Return the reader, for one response."""
-        self.lent = True
-        reader = self.get_reader()
-        reader.raw.hold()
-        return reader
-
-    def reclaim(self):
-        """Take the reader back; it was not read from, or all was read."""
-        self.lent = False
-        self.reader.raw.release()
+        That does not depend on who reads it, and on whether a read was
+        interrupted: urllib3 reads chunks from response.fp by itself.
+        """
+        self.busy = True
+        fp = response.fp
+        if not isinstance(fp, Reader):
+            return
+        received = fp.peek_buffered()
+        if response.chunked and response._method != "HEAD":
+            extent = fp.raw.extent = Extent(chunked=True)
+            extent.feed(received)
+            fp.raw.missing = extent.missing
+        else:
+            fp.raw.missing = response.length - len(received)
 
     def take_back(self, fp, ended):
-        """Take back what a response has read from, if it was lent.
-
-        Return False if it is of no more use here, so that the response has
-        to close it.  *ended* tells whether all of the response was read.
-        """
+        """Note that a response is done with *fp*, at its end or before."""
+        self.busy = False
+        if isinstance(fp, Reader):
+            ended = fp.rest() == 0
+            if ended:
+                self.received.take_back(fp)
         if not ended:
             self.spent = True
-        if fp is not self.reader or self.spent:
-            return False
-        self.reclaim()
-        return True
-
-    def close(self):
-        """Close the reader, but for a response that goes on with it."""
-        if self.reader is not None and not self.lent:
-            self.reader.close()
 
     def abandon(self):
         """Close the connection, as a response will not be read any more."""
@@ -84,46 +88,41 @@ class SocketUse:
             connection._abandon(self)
 
 
-def announces_close(headers):
-    """Tell whether any Connection field has the option "close"."""
-    return any(option.strip(" \t").lower() == "close"
-               for field in headers.get_all("connection", ())
-               for option in field.split(","))
+def rules_out_reuse(version, status, headers):
+    """Tell whether a response's head rules out another request.
 
-
-def _has_content(message):
-    payload = message.get_payload()
-    if isinstance(payload, list):
-        return any(len(part) or _has_content(part) for part in payload)
-    return bool(payload)
-
-
-def is_framing_ambiguous(version, status, headers):
-    """Tell whether peers may differ on where this response ends.
-
-    *version* is 10 or 11, as in HTTPResponse.version.
+    It does if any Connection field has the option "close", or if peers may
+    differ on where the response ends.  *version* is 10 or 11, as in
+    HTTPResponse.version.
     """
-    if _has_content(headers):
-        # The parser stopped at a line that is no header field: what follows
-        # it could have been framing.
+    codings = []
+    lengths = set()
+    for name, value in headers.raw_items():
+        name = name.lower()
+        if name == "content-length":
+            lengths.add(value.strip(" \t"))
+        elif name == "transfer-encoding":
+            codings.append(value.lower())
+        elif name == "connection" and "close" in value.lower():
+            # Any option that contains the word will do, as it always has.
+            return True
+    if any(isinstance(defect, _HEADER_DEFECTS) for defect in headers.defects):
+        # The parser left lines out that could have been framing.
         return True
-    codings = headers.get_all("transfer-encoding", ())
-    lengths = {length.strip(" \t")
-               for length in headers.get_all("content-length", ())}
     if codings:
-        return (len(codings) > 1
-                or codings[0].lower() != "chunked"
+        return (codings != ["chunked"]
                 or bool(lengths)
                 or version < 11
                 or status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
     if not lengths:
         return False
-    if len(lengths) > 1:
-        return True
     length = lengths.pop()
-    if status == HTTPStatus.NO_CONTENT and length.strip("0"):
+    if lengths or not _is_plain_number(length):
         return True
-    return not _is_plain_number(length)
+    return status == HTTPStatus.NO_CONTENT and bool(length.strip("0"))
+
+
+is_request_timeout = re.compile(rb"HTTP/1\.[0-9] 408(?: [^\n]*)?\r?\n").match
 
 
 def leaves_http(method, status):
@@ -139,60 +138,100 @@ _content_lengths = re.compile(
     rb"\r\ncontent-length:[ \t]*([^\r\n]*)").findall
 
 
-class SentRequest:
-    """How much of a request has been sent, judged by its own framing.
+# How much a line of a chunked body, or the head of a request, takes at most,
+# as a rule.
+_AT_ONCE = 1024
 
-    It is given what goes out, as it goes out, so it does not matter which
-    method, whose override, or which body sent it.
+
+class Extent:
+    """How far a message goes, judged by its own framing.
+
+    feed() is given the bytes of a message as they go by, in any pieces, so
+    it does not matter who sends or reads them, and in which way.
     """
 
-    __slots__ = ("_step", "_seen", "_left")
+    __slots__ = ("_step", "_seen", "_left", "beyond")
 
-    # A line or a header section that grows beyond this is not followed.
-    _MAX_SEEN = 1 << 20
+    # A header section, or a line, that grows beyond this is not followed.
+    _MAX_HEAD = 1 << 20
+    _MAX_LINE = 1 << 16
 
-    def __init__(self):
-        self._step = self._head     # what the next bytes are; None: the end
-        self._seen = b""            # the line or header section so far
+    def __init__(self, *, chunked=False):
+        # What comes next; None after the end.  A message begins with the
+        # head of a request or, if *chunked*, with a chunk of a body.
+        self._step = self._chunk_line if chunked else self._head
+        self._seen = b""            # what of a head or line has gone by
         self._left = 0              # bytes still missing of a body or chunk
+        self.beyond = 0             # bytes that have gone by after the end
+
+    @property
+    def missing(self):
+        """How many bytes of the message have not gone by, at least.
+
+        It is negative if more than the message has gone by.
+        """
+        return 1 if self._step is not None else -self.beyond
 
     @property
     def whole(self):
-        """True if a server has got all of the request, and no more."""
-        return self._step is None
+        """True if all of the message has gone by, and nothing more."""
+        return self._step is None and not self.beyond
+
+    @property
+    def cut(self):
+        """True if the message has begun and is not whole."""
+        if self._step is None:
+            return bool(self.beyond)
+        return self._step != self._head or bool(self._seen)
 
     def feed(self, data):
-        """Take note that *data* has been sent."""
-        try:
-            data = memoryview(data).cast("B")
-        except TypeError:       # something that only a mock socket can send
-            self._step = self._lost
-        while data and self._step is not None:
-            data = self._step(data)
-        if data:
-            # More than the framing announced: the rest would be taken for
-            # the beginning of another request.
-            self._step = self._lost
+        """Take note of *data*, a bytes-like object."""
+        if not isinstance(data, bytes):
+            try:
+                data = memoryview(data).cast("B")
+            except TypeError:       # only a mock socket sends such a thing
+                self._step = self._lost
+                return
+        elif self._is_all(data):
+            self._step = None
+            return
+        at = 0
+        while at < len(data) and self._step is not None:
+            at = self._step(data, at)
+        self.beyond += len(data) - at
 
-    def _lost(self, data):
-        return b""
+    def _is_all(self, data):
+        # Most requests are a header section, sent at once, and no body.
+        if (self._step != self._head or self._seen
+                or data.find(b"\r\n\r\n") != len(data) - 4):
+            return False
+        data = data.lower()
+        return (b"\r\ncontent-length:" not in data
+                and b"\r\ntransfer-encoding:" not in data)
 
-    def _until(self, mark, data):
-        """Collect *data* up to *mark*; return (collected or None, rest)."""
+    # The steps take data and an index, and return the index they got to.
+
+    def _lost(self, data, at):
+        return len(data)
+
+    def _collect(self, mark, limit, data, at):
+        # Return (what comes before mark, or None as yet, new index).
         known = len(self._seen)
-        self._seen += bytes(data[:self._MAX_SEEN])
+        if known > limit:
+            self._step = self._lost
+            return None, len(data)
+        self._seen += data[at:at + _AT_ONCE]
+        # The mark can begin in what was seen before.
         end = self._seen.find(mark, max(0, known - len(mark)))
         if end < 0:
-            if len(self._seen) >= self._MAX_SEEN:
-                self._step = self._lost
-            return None, b""
+            return None, min(at + _AT_ONCE, len(data))
         collected, self._seen = self._seen[:end], b""
-        return collected, data[end + len(mark) - known:]
+        return collected, at + end + len(mark) - known
 
-    def _head(self, data):
-        head, data = self._until(b"\r\n\r\n", data)
+    def _head(self, data, at):
+        head, at = self._collect(b"\r\n\r\n", self._MAX_HEAD, data, at)
         if head is None:
-            return data
+            return at
         head = head.lower()
         codings = _transfer_codings(head)
         lengths = set(_content_lengths(head))
@@ -206,39 +245,67 @@ class SentRequest:
             self._step = self._body
         else:
             self._step = self._lost
-        return data
+        return at
 
-    def _body(self, data):
-        taken = min(self._left, len(data))
+    def _skip(self, data, at):
+        taken = min(self._left, len(data) - at)
         self._left -= taken
+        return at + taken
+
+    def _body(self, data, at):
+        at = self._skip(data, at)
         if not self._left:
             self._step = None
-        return data[taken:]
+        return at
 
-    def _chunk_line(self, data):
-        line, data = self._until(b"\r\n", data)
+    def _line(self, data, at):
+        line, at = self._collect(b"\r\n", self._MAX_LINE, data, at)
+        if line is not None and (b"\r" in line or b"\n" in line):
+            self._step = self._lost
+        return line, at
+
+    def _chunk_line(self, data, at):
+        at = self._whole_chunks(data, at)
+        line, at = self._line(data, at)
         if line is None:
-            return data
+            return at
         if not is_chunk_line(line + b"\r\n"):
             self._step = self._lost
-            return b""
+            return at
         self._left = int(line.partition(b";")[0], 16)
-        if self._left:
-            self._left += 2     # the chunk's own CRLF
-            self._step = self._chunk
-        else:
-            self._step = self._trailer
-        return data
-
-    def _chunk(self, data):
-        taken = min(self._left, len(data))
-        self._left -= taken
         if not self._left:
-            self._step = self._chunk_line
-        return data[taken:]
+            self._step = self._trailer
+            return at
+        self._step = self._chunk
+        return at
 
-    def _trailer(self, data):
-        line, data = self._until(b"\r\n", data)
+    def _whole_chunks(self, data, at):
+        # Go past as many chunks as can be seen at a glance.
+        while not self._seen:
+            line, mark, _ = bytes(data[at:at + 10]).partition(b"\r\n")
+            if not mark or not _is_chunk_size(line):
+                break
+            size = int(line, 16)
+            end = at + len(line) + 2 + size
+            if not size or bytes(data[end:end + 2]) != b"\r\n":
+                break
+            at = end + 2
+        return at
+
+    def _chunk(self, data, at):
+        at = self._skip(data, at)
+        if not self._left:
+            self._step = self._chunk_end
+        return at
+
+    def _chunk_end(self, data, at):
+        line, at = self._line(data, at)
+        if line is not None:
+            self._step = self._lost if line else self._chunk_line
+        return at
+
+    def _trailer(self, data, at):
+        line, at = self._line(data, at)
         if line == b"":
             self._step = None
-        return data
+        return at

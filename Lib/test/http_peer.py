@@ -175,8 +175,8 @@ class Peer:
         self.requests = []
         self.accepted = 0
         self._links = []
-        self._threads = []
-        self._scripts = []      # those of the threads that run scripts
+        self._threads = []      # the one that accepts connections
+        self._scripts = []      # those that serve them
         self._clients = []
         self._errors = []
         self._context = None
@@ -193,7 +193,7 @@ class Peer:
         self._listener.listen()
         # A blocked accept() is not woken by close() everywhere; this is.
         self._wake, self._woken = socket.socketpair()
-        self._start(self._accept)
+        self._start(self._threads, self._accept)
         return self
 
     def __exit__(self, exc_type, exc, tb):
@@ -205,7 +205,7 @@ class Peer:
                 socket.socket.shutdown(link.sock, socket.SHUT_RDWR)
             except OSError:
                 pass
-        for thread in self._threads:
+        for thread in self._threads + self._scripts:
             threading_helper.join_thread(thread)
         for link in self._links:
             link.close()
@@ -241,11 +241,10 @@ class Peer:
         for thread in self._scripts:
             threading_helper.join_thread(thread)
 
-    def _start(self, function, *args):
+    def _start(self, threads, function, *args):
         thread = threading.Thread(target=function, args=args)
-        self._threads.append(thread)
+        threads.append(thread)      # before anything can wait for it
         thread.start()
-        return thread
 
     def _accept(self):
         while True:
@@ -255,7 +254,7 @@ class Peer:
             sock = self._listener.accept()[0]
             number = self.accepted
             self.accepted += 1
-            self._scripts.append(self._start(self._serve, sock, number))
+            self._start(self._scripts, self._serve, sock, number)
 
     def _serve(self, sock, number):
         try:

@@ -145,6 +145,24 @@ class ReplacedTests(ClosureTestCase):
             conn.request("POST", "/", b"body")
             self.assertEqual(conn.getresponse().read(), b"fresh")
 
+    def test_handed_over_with_a_response_still_open(self):
+        # It has no body to read, so what has arrived is not of it.
+        def script(link):
+            link.answer(b"")
+            link.close()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            first = conn.getresponse()
+            wait_readable(conn.sock)
+            conn.request("POST", "/", b"body")
+            self.assertEqual(first.read(), b"")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+
     def test_any_timeout(self):
         for timeout in None, 0, 5:
             with self.subTest(timeout=timeout):
@@ -216,7 +234,7 @@ class RefusedTests(ClosureTestCase):
     """What cannot be replaced is not, and nothing is sent."""
 
     def check(self, conn):
-        with mock.patch.object(socket.socket, "sendall",
+        with mock.patch.object(type(conn.sock), "sendall",
                                side_effect=AssertionError):
             with self.assertRaises(http.client.RemoteDisconnected):
                 conn.request("POST", "/", b"body")
@@ -338,13 +356,12 @@ class InterruptTests(ClosureTestCase):
         class Interrupt(BaseException):
             pass
 
-        for function in "is_ready", "SocketIO.readinto":
+        received = http.client._reader.Received
+        for function in "poll", "_would_not_wait", "_receive":
             with (self.subTest(function),
                   self.idle(lambda link: link.send(b"\r\n")) as (peer, conn)):
-                owner = http.client._reader
-                if function == "SocketIO.readinto":
-                    owner, function = socket.SocketIO, "readinto"
-                with mock.patch.object(owner, function, side_effect=Interrupt):
+                with mock.patch.object(received, function,
+                                       side_effect=Interrupt):
                     with self.assertRaises(Interrupt):
                         conn.request("POST", "/lost", b"body")
                 conn.request("GET", "/next")

@@ -4,6 +4,8 @@ import gc
 import http.client
 import io
 import pickle
+import socket
+import threading
 import unittest
 import weakref
 from test import http_peer, support
@@ -108,36 +110,25 @@ class StrayTests(ReaderTestCase):
                     self.assertEqual(self.second(head + STRAY, leave=leave),
                                      b"fresh")
 
-    def test_byte_by_byte(self):
-        # What has not been received with the first response cannot be
-        # known here, but it must not be lost.
-        data = response(b"first") + STRAY
-
-        def script(link):
-            link.request()
-            for i in range(len(data)):
-                link.send(data[i:i+1])
-            link.wait_closed()
-
-        with Peer(script, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/first")
-            received = conn.getresponse()
-            reader = received.fp
-            self.assertEqual(received.read(), b"first")
-            self.assertEqual(reader.read(len(STRAY)), STRAY)
-
 
 @http_peer.over_tls
 class NextTests(ReaderTestCase):
     """Bytes that came with a response and belong to the next request."""
 
-    def exchange(self, early, late):
-        """Send two requests, then read two responses."""
+    def exchange(self, first, early, late):
+        """Send two requests, then read two responses.
+
+        *first* is sent upon the first request, *early* upon the second, and
+        *late* when the first response has been read.
+        """
+        go_on = threading.Semaphore(0)
+
         def script(link):
             link.request()
-            link.send(early)
+            link.send(first)
             link.request()
+            link.send(early)
+            go_on.acquire(timeout=support.SHORT_TIMEOUT)
             if late:
                 link.send(late)
             link.wait_closed()
@@ -145,35 +136,64 @@ class NextTests(ReaderTestCase):
         with Peer(script, tls=self.tls) as peer:
             conn = peer.connect()
             conn.request("GET", "/first")
-            first = conn.getresponse()
+            received = conn.getresponse()
             conn.request("GET", "/second")
-            result = [first.read()]
+            result = [received.read()]
+            go_on.release()
             result.append(conn.getresponse().read())
             return result
 
     def test_the_beginning_of_the_next_response(self):
         # msg234609 in bpo-9740: BadStatusLine("1.1 200 Okay")
-        early = response(b"first") + b"HTTP/"
+        first = response(b"first")
         late = response(b"second", status=b"200 Okay").removeprefix(b"HTTP/")
-        self.assertEqual(self.exchange(early, late), [b"first", b"second"])
+        self.assertEqual(
+            self.exchange(first[:-5], first[-5:] + b"HTTP/", late),
+            [b"first", b"second"])
 
     def test_every_split(self):
         first, second = response(b"first"), response(b"second")
         for size in range(1, len(second)):
             with self.subTest(size=size):
                 self.assertEqual(
-                    self.exchange(first + second[:size], second[size:]),
+                    self.exchange(first[:-3], first[-3:] + second[:size],
+                                  second[size:]),
                     [b"first", b"second"])
 
     def test_all_of_the_next_response(self):
         both = response(b"first") + response(b"second")
-        self.assertEqual(self.exchange(both, b""), [b"first", b"second"])
+        head = both.index(b"first")
+        self.assertEqual(self.exchange(both[:head], both[head:], b""),
+                         [b"first", b"second"])
 
     def test_a_chunked_response(self):
-        early = (CHUNKED + b"5\r\nfirst\r\n0\r\n\r\n"
-                 + CHUNKED + b"6\r\nsec")
+        early = b"rst\r\n0\r\n\r\n" + CHUNKED + b"6\r\nsec"
         late = b"ond\r\n0\r\n\r\n"
-        self.assertEqual(self.exchange(early, late), [b"first", b"second"])
+        self.assertEqual(self.exchange(CHUNKED + b"5\r\nfi", early, late),
+                         [b"first", b"second"])
+
+    def test_bytes_that_came_before_the_next_request(self):
+        # They belong to no request, although the first response has not
+        # been read when the second request is sent.
+        def script(link):
+            link.request()
+            link.send(first + extra)
+            link.answer(b"second")
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        for extra in response(b"stray"), b"HTTP/":
+            for first in (response(b"first"), response(b""),
+                          CHUNKED + b"5\r\nfirst\r\n0\r\n\r\n"):
+                with (self.subTest(first=first, extra=extra),
+                      Peer(script, fresh, tls=self.tls) as peer):
+                    conn = peer.connect()
+                    conn.request("GET", "/")
+                    received = conn.getresponse()
+                    conn.request("GET", "/")
+                    self.assertIn(received.read(), (b"first", b""))
+                    self.assertEqual(conn.getresponse().read(), b"fresh")
 
 
 @http_peer.over_tls
@@ -223,6 +243,17 @@ class LeftTests(ReaderTestCase):
 
         self.assertEqual(self.second(response(b"first")[:-1], leave=collect),
                          b"fresh")
+        self.assertEqual(self.second(response(b"first"), leave=collect),
+                         b"kept")
+
+    def test_collected_with_its_reader(self):
+        def collect(received):
+            received.fp.raw.response = received
+            del received
+            with support.catch_unraisable_exception() as caught:
+                gc.collect()
+                self.assertIsNone(caught.unraisable)
+
         self.assertEqual(self.second(response(b"first"), leave=collect),
                          b"kept")
 
@@ -276,7 +307,7 @@ class TimeoutTests(ReaderTestCase):
             link.send(b"HTTP/1.1 2")
             link.wait_closed()
 
-        go_on = http_peer.threading.Semaphore(0)
+        go_on = threading.Semaphore(0)
         with Peer(patient, tls=self.tls) as peer:
             conn = peer.connect()
             conn.request("GET", "/")
@@ -324,11 +355,8 @@ class TimeoutTests(ReaderTestCase):
 
 class OwnershipTests(ReaderTestCase):
 
-    def check_reader(self, fp, sock):
-        self.assertIsInstance(fp, io.BufferedReader)
-        self.assertIs(fp.raw._sock, sock)
-
-    def test_the_same_reader(self):
+    # Guard: others take the socket from it, or keep it too long.
+    def test_response_fp(self):
         def script(link):
             link.answer(b"first")
             link.answer(b"second")
@@ -336,15 +364,47 @@ class OwnershipTests(ReaderTestCase):
 
         with Peer(script) as peer:
             conn = peer.connect()
-            readers = set()
             for body in b"first", b"second", b"third":
                 conn.request("GET", "/")
                 received = conn.getresponse()
-                readers.add(received.fp)
-                self.check_reader(received.fp, received.fp.raw._sock)
+                fp = received.fp
+                self.assertIsInstance(fp, io.BufferedReader)
+                self.assertIsInstance(fp.raw, socket.SocketIO)
+                if conn.sock is not None:
+                    self.assertIs(fp.raw._sock, conn.sock)
                 self.assertEqual(received.read(), body)
-            self.assertEqual(len(readers), 1)
-            self.assertTrue(readers.pop().closed)
+                self.assertTrue(fp.closed)
+                fp.close()
+
+    def test_response_fp_taken_away(self):
+        def detach(received):
+            received.fp.detach()
+
+        def close(received):
+            received.fp.close()
+
+        def replace(received):
+            received.fp = io.BytesIO(b"first")
+
+        def script(link):
+            link.answer(b"first")
+            link.wait_closed()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        for meddle in detach, close, replace:
+            with self.subTest(meddle), Peer(script, fresh) as peer:
+                conn = peer.connect()
+                conn.request("GET", "/")
+                received = conn.getresponse()
+                meddle(received)
+                with support.catch_unraisable_exception() as caught:
+                    del received
+                    support.gc_collect()
+                    self.assertIsNone(caught.unraisable)
+                conn.request("GET", "/")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
 
     # Guard: urllib.request does this, and others have copied it.
     def test_the_socket_is_closed_before_the_response(self):
@@ -428,7 +488,7 @@ class OwnershipTests(ReaderTestCase):
                 self.fp = sock.makefile("rb", buffering=0)
 
         def factory(sock, *args, **kwargs):
-            self.assertIsInstance(sock, http_peer.socket.socket)
+            self.assertIsInstance(sock, socket.socket)
             return http.client.HTTPResponse(sock, *args, **kwargs)
 
         def script(link):
@@ -456,7 +516,7 @@ class OwnershipTests(ReaderTestCase):
             conn = peer.connect()
             conn._create_connection = None
             pickle.dumps(conn)
-            conn._create_connection = http_peer.socket.create_connection
+            conn._create_connection = socket.create_connection
             conn.request("GET", "/")
             conn.getresponse().read()
             conn.close()

@@ -7,6 +7,7 @@ import socket
 import unittest
 from test import http_peer, support
 from test.http_peer import Peer, response
+from unittest import mock
 
 support.requires_working_socket(module=True)
 
@@ -37,7 +38,10 @@ class ReuseTestCase(unittest.TestCase):
         """
         def script(link):
             link.request()
-            link.send(first)
+            try:
+                link.send(first)
+            except OSError:     # the client did not want all of it
+                return
             link.answer(b"second")
 
         with Peer(script, script, tls=self.tls) as peer:
@@ -137,7 +141,7 @@ class UnreadTests(ReuseTestCase):
             link.request()
             link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 70\r\n\r\nabcde")
             link.request()
-            link.send(FORGED)
+            link.wait_closed()
 
         def fresh(link):
             link.answer(b"fresh")
@@ -453,6 +457,43 @@ class SendingTests(ReuseTestCase):
                 conn.request("GET", "/")
                 self.assertEqual(conn.getresponse().read(), expected)
 
+    def test_the_rest_of_a_body_gets_no_connection(self):
+        def script(link):
+            link.reader.readline()
+            link.send(response(b"", b"Connection: close",
+                               status=b"413 Too Large"))
+            link.wait_closed()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.putrequest("POST", "/")
+            conn.putheader("Content-Length", "100")
+            conn.endheaders(b"begin")
+            self.assertEqual(conn.getresponse().status, 413)
+            with self.assertRaises(http.client.NotConnected):
+                conn.send(b"GET / HTTP/1.1\r\n\r\n")
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+
+    def test_more_than_the_request(self):
+        def script(link):
+            link.answer(b"first")
+            link.wait_closed()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"first")
+            conn.send(b"GET /half")
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+
     def test_lines_of_a_request_that_was_not_sent(self):
         def script(link):
             link.answer(b"abc")
@@ -469,7 +510,67 @@ class SendingTests(ReuseTestCase):
 
 @http_peer.over_tls
 class FailureTests(ReuseTestCase):
-    """getresponse() failed, or what follows is not HTTP."""
+    """A read or getresponse() failed, or what follows is not HTTP."""
+
+    def check_honest(self, first, read):
+        """Whatever *read* does, no byte of *first* is in the response to
+        the next request."""
+        def script(link):
+            link.request()
+            try:
+                link.send(first)
+            except OSError:     # the client did not want all of it
+                return
+            link.answer(b"honest")
+
+        def fresh(link):
+            link.answer(b"honest")
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/first")
+            read(conn.getresponse())
+            conn.request("GET", "/second")
+            self.assertEqual(conn.getresponse().read(), b"honest")
+
+    def test_a_line_that_is_too_long(self):
+        # Its rest must not be read as another line.
+        def read(received):
+            with self.assertRaises(http.client.LineTooLong):
+                with received:
+                    received.read()
+
+        line = b"0" * 65537 + b"0\r\n\r\n"
+        self.check_honest(chunked(line + FORGED), read)
+        self.check_honest(chunked(b"0\r\n" + line + FORGED), read)
+
+    def test_an_interrupted_read(self):
+        def interrupt(name, count):
+            # Once the method has been called so often, its result is lost.
+            def read(received):
+                method = getattr(received, name)
+                calls = iter(range(count))
+
+                def lossy(*args):
+                    result = method(*args)
+                    next(calls)
+                    return result
+
+                with mock.patch.object(received, name, lossy):
+                    with self.assertRaises((RuntimeError, StopIteration)):
+                        received.read()
+                received.close()
+            return read
+
+        # What the chunks contain looks like the end of the chunks.
+        body = b"0\r\n\r\n" + FORGED
+        message = chunked(b"%x\r\n" % len(body), body, b"\r\n",
+                          b"5\r\nabcde\r\n0\r\n\r\n")
+        for name in "_read_next_chunk_size", "_safe_read", "_get_chunk_left":
+            for count in 0, 1:
+                with self.subTest(name=name, count=count):
+                    self.check_honest(message, interrupt(name, count))
+        self.check_honest(response(body), interrupt("_safe_read", 0))
 
     def test_nothing_is_parsed_after_a_failure(self):
         def script(link):
@@ -608,10 +709,36 @@ class WhereToTests(unittest.TestCase):
                   Peer(self.script, self.fresh) as peer):
                 conn = peer.connect(Connection)
                 if explicit:
+                    # This cannot be told from an assignment.
                     conn.connect()
+                    self.check_refused(conn)
+                    continue
                 self.switch(conn)
                 conn.request("GET", "/")
                 self.assertEqual(conn.getresponse().read(), b"fresh")
+
+    def test_a_subclass_that_forgets_when_it_is_closed(self):
+        # urllib3's close() does that to the tunnel.
+        class Connection(http.client.HTTPConnection):
+            def close(self):
+                super().close()
+                self._tunnel_host = None
+
+        def script(link):
+            link.answer()
+            self.script(link)
+
+        def fresh(link):
+            link.answer()
+            link.answer(b"fresh")
+
+        with Peer(script, fresh) as peer:
+            conn = peer.connect(Connection)
+            conn.set_tunnel("destination.example", 80)
+            self.switch(conn)
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+            self.assertEqual(peer.requests[2][1].method, b"CONNECT")
 
     def test_a_connection_opened_explicitly(self):
         with Peer(self.script, self.fresh) as peer:
