@@ -177,6 +177,7 @@ class Peer:
         self._links = []
         self._threads = []      # the one that accepts connections
         self._scripts = []      # those that serve them
+        self._starting = threading.Lock()
         self._clients = []
         self._errors = []
         self._context = None
@@ -238,13 +239,16 @@ class Peer:
 
     def join(self):
         """Wait until the scripts that have begun are over."""
-        for thread in self._scripts:
+        with self._starting:
+            threads = list(self._scripts)
+        for thread in threads:
             threading_helper.join_thread(thread)
 
     def _start(self, threads, function, *args):
         thread = threading.Thread(target=function, args=args)
-        threads.append(thread)      # before anything can wait for it
-        thread.start()
+        with self._starting:
+            threads.append(thread)
+            thread.start()
 
     def _accept(self):
         while True:

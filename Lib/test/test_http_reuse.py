@@ -533,8 +533,8 @@ class FailureTests(ReuseTestCase):
             conn.request("GET", "/second")
             self.assertEqual(conn.getresponse().read(), b"honest")
 
+    # Guard: the rest of the line must not be read as another line.
     def test_a_line_that_is_too_long(self):
-        # Its rest must not be read as another line.
         def read(received):
             with self.assertRaises(http.client.LineTooLong):
                 with received:
@@ -544,6 +544,8 @@ class FailureTests(ReuseTestCase):
         self.check_honest(chunked(line + FORGED), read)
         self.check_honest(chunked(b"0\r\n" + line + FORGED), read)
 
+    # Guard: what has been received is not thrown away with the reader, as it
+    # was before, so it matters where a read stopped.
     def test_an_interrupted_read(self):
         def interrupt(name, count):
             # Once the method has been called so often, its result is lost.
