@@ -13,6 +13,7 @@ import math
 import select
 import socket
 import time
+from threading import get_ident
 
 try:
     import ssl
@@ -38,8 +39,7 @@ _MAX_WAIT = 2**31 / 1000 - 1
 
 def suits(sock):
     """Tell whether Reader(sock) reads what sock.makefile("rb") would."""
-    return (isinstance(sock, socket.socket)
-            and type(sock).makefile is _makefile)
+    return getattr(type(sock), "makefile", None) is _makefile
 
 
 def open_reader(sock):
@@ -56,15 +56,18 @@ class _ReceivingIO(socket.SocketIO):
         self.pending = b""      # to be read first, ...
         self.error = None       # ... then this is to be raised, ...
         self.ended = False      # ... or this is the end
-        self.offline = False    # do not ask the socket: it may have to wait
+        # The thread that is not to ask the socket, as it may have to wait.
+        self.offline = None
+        self.reading = False    # is a thread waiting for the socket?
         # What of the body has not been received: so many bytes; less than
         # none, if there was more than the body; or as an Extent knows.
         self.missing = 0
         self.extent = None
 
     def readinto(self, b):
-        if self.offline:
+        if self.offline == get_ident():
             return 0
+        b = memoryview(b).cast("B")
         if self.pending:
             n = min(len(b), len(self.pending))
             b[:n] = self.pending[:n]
@@ -75,7 +78,11 @@ class _ReceivingIO(socket.SocketIO):
             error, self.error = self.error, None
             raise error
         else:
-            n = super().readinto(b)
+            try:
+                self.reading = True
+                n = super().readinto(b)
+            finally:
+                self.reading = False
         if self.extent is not None and n:
             self.extent.feed(b[:n])
             self.missing = self.extent.missing
@@ -98,11 +105,11 @@ class Reader(io.BufferedReader):
         raw = self.raw
         if raw is None:
             raise ValueError("raw stream has been detached")
-        raw.offline = True
         try:
+            raw.offline = get_ident()
             return self.peek()
         finally:
-            raw.offline = False
+            raw.offline = None
 
     def rest(self):
         """Return how many of the bytes received belong to this response.
@@ -111,8 +118,10 @@ class Reader(io.BufferedReader):
         if bytes beyond the end have been read.
         """
         try:
+            if self.raw.reading:    # by another thread, which has the buffer
+                return None
             in_buffer = len(self.peek_buffered())
-        except ValueError:
+        except (AttributeError, ValueError):    # detached or closed
             return None
         missing = self.raw.missing
         return None if missing > 0 else in_buffer + missing
@@ -147,9 +156,13 @@ class Received:
     def take_back(self, reader):
         """Take what *reader* has received beyond the end of its response.
 
-        Raises ValueError if that is lost.
+        Line ends are dropped: they are of no response.
         """
-        self.pending = reader.buffered() + self.pending
+        self.pending = (reader.buffered() + self.pending).lstrip(b"\r\n")
+
+    def has_begun(self):
+        """Tell whether there is something for a response to begin with."""
+        return bool(self.pending) or self.ended or self.error is not None
 
     def has_stray_bytes(self):
         """Tell whether there is something while no request is outstanding.
@@ -186,9 +199,9 @@ class Received:
         return True
 
     def _would_not_wait(self, idle):
-        if self.has_stray_bytes() if idle else self.pending:
-            return True
-        return self.ended or self.error is not None
+        if idle:
+            self.has_stray_bytes()
+        return self.has_begun()
 
     def _receive(self):
         sock = self.sock
@@ -197,7 +210,8 @@ class Received:
             # MSG_DONTWAIT would not do: Python waits again on a socket that
             # has a timeout, and TLS takes no flags.
             sock.settimeout(0)
-            data = sock.recv(_READ_SIZE)
+            data = bytearray(_READ_SIZE)
+            size = sock.recv_into(data)
         except WouldBlock as exc:
             # The socket was ready for something that is not application
             # data, such as a session ticket, or only a part of a record.
@@ -205,8 +219,8 @@ class Received:
         except OSError as exc:
             self.error = exc
         else:
-            self.pending += data
-            self.ended = not data
+            self.pending += data[:size]
+            self.ended = not size
         finally:
             sock.settimeout(timeout)
 

@@ -19,6 +19,7 @@ _HEADER_DEFECTS = (errors.FirstHeaderLineIsContinuationDefect,
                    errors.MisplacedEnvelopeHeaderDefect,
                    errors.MissingHeaderBodySeparatorDefect)
 
+_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 _is_plain_number = re.compile(r"[0-9]+").fullmatch
 
 # A chunk's first line.  int() and readline() accept more than the grammar
@@ -63,7 +64,9 @@ class SocketUse:
         if not isinstance(fp, Reader):
             return
         received = fp.peek_buffered()
-        if response.chunked and response._method != "HEAD":
+        if not isinstance(response.length, int) and not response.chunked:
+            fp.raw.missing = 1      # a subclass's begin() knows better
+        elif response.chunked and response._method != "HEAD":
             extent = fp.raw.extent = Extent(chunked=True)
             extent.feed(received)
             fp.raw.missing = extent.missing
@@ -72,13 +75,14 @@ class SocketUse:
 
     def take_back(self, fp, ended):
         """Note that a response is done with *fp*, at its end or before."""
-        self.busy = False
         if isinstance(fp, Reader):
             ended = fp.rest() == 0
             if ended:
                 self.received.take_back(fp)
         if not ended:
             self.spent = True
+        # Last: if this is interrupted, the socket is not used again.
+        self.busy = False
 
     def abandon(self):
         """Close the connection, as a response will not be read any more."""
@@ -129,7 +133,7 @@ def leaves_http(method, status):
     """Tell whether the connection speaks another protocol from here on."""
     if status == HTTPStatus.SWITCHING_PROTOCOLS:
         return True
-    return method == "CONNECT" and 200 <= status < 300
+    return method == "CONNECT" and status in range(200, 300)
 
 
 _transfer_codings = re.compile(
@@ -150,7 +154,7 @@ class Extent:
     it does not matter who sends or reads them, and in which way.
     """
 
-    __slots__ = ("_step", "_seen", "_left", "beyond")
+    __slots__ = ("_step", "_seen", "_left", "beyond", "begun")
 
     # A header section, or a line, that grows beyond this is not followed.
     _MAX_HEAD = 1 << 20
@@ -163,6 +167,7 @@ class Extent:
         self._seen = b""            # what of a head or line has gone by
         self._left = 0              # bytes still missing of a body or chunk
         self.beyond = 0             # bytes that have gone by after the end
+        self.begun = False          # may any of it have gone by?
 
     @property
     def missing(self):
@@ -180,9 +185,7 @@ class Extent:
     @property
     def cut(self):
         """True if the message has begun and is not whole."""
-        if self._step is None:
-            return bool(self.beyond)
-        return self._step != self._head or bool(self._seen)
+        return self.begun and not self.whole
 
     def feed(self, data):
         """Take note of *data*, a bytes-like object."""
@@ -240,7 +243,7 @@ class Extent:
             self._step = self._chunk_line if chunked else self._lost
         elif not lengths or lengths == {b"0"}:
             self._step = None
-        elif len(lengths) == 1 and (length := lengths.pop()).isdigit():
+        elif len(lengths) == 1 and _is_length(length := lengths.pop()):
             self._left = int(length)
             self._step = self._body
         else:

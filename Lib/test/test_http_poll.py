@@ -193,6 +193,33 @@ class OutstandingTests(PollTestCase):
             self.assertEqual(conn.getresponse().read(), b"hello")
 
 
+    def test_a_response_class_that_reads_from_the_socket(self):
+        # It does not see what poll_response() has received.
+        class Response(http.client.HTTPResponse):
+            def __init__(self, sock, *args, **kwargs):
+                super().__init__(sock, *args, **kwargs)
+                self.fp.close()
+                self.fp = sock.makefile("rb", buffering=size)
+
+        def script(link):
+            link.request()
+            try:
+                link.send(response(response(b"forged") * 1000))
+            except OSError:     # the client did not want all of it
+                return
+            link.wait_closed()
+
+        for size in 0, 100:
+            with self.subTest(size=size):
+                peer, conn = self.start(script)
+                conn.response_class = Response
+                conn.request("GET", "/")
+                self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+                with self.assertRaises(http.client.RemoteDisconnected):
+                    conn.getresponse()
+                self.assertEqual(conn.fileno(), -1)
+
+
 @http_peer.over_tls
 class IdleTests(PollTestCase):
     """No request has been sent."""
@@ -279,18 +306,19 @@ class IdleTests(PollTestCase):
             link.answer(b"second")
             link.wait_closed()
 
-        def recv(sock, size):
+        def recv_into(sock, buffer):
             # The bytes have been received, and nobody will see them.
-            real_recv(sock, 1)
+            real_recv_into(sock, buffer)
             raise Interrupt
 
         peer, conn = self.start(script)
-        real_recv = type(conn.sock).recv
+        real_recv_into = type(conn.sock).recv_into
         conn.request("GET", "/")
         conn.getresponse().read()
         conn.request("GET", "/")
         wait_readable(conn.sock)
-        with unittest.mock.patch.object(type(conn.sock), "recv", recv):
+        with unittest.mock.patch.object(type(conn.sock), "recv_into",
+                                        recv_into):
             with self.assertRaises(Interrupt):
                 conn.poll_response()
         self.assertEqual(conn.sock.gettimeout(), support.SHORT_TIMEOUT)

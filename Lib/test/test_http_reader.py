@@ -9,7 +9,9 @@ import threading
 import unittest
 import weakref
 from test import http_peer, support
+from test.support import threading_helper
 from test.http_peer import Peer, response
+from unittest import mock
 
 support.requires_working_socket(module=True)
 
@@ -171,6 +173,13 @@ class NextTests(ReaderTestCase):
         late = b"ond\r\n0\r\n\r\n"
         self.assertEqual(self.exchange(CHUNKED + b"5\r\nfi", early, late),
                          [b"first", b"second"])
+
+    # Guard: line ends between responses are of no response.
+    def test_line_ends(self):
+        first, second = response(b"first"), response(b"second")
+        self.assertEqual(
+            self.exchange(first[:-3], first[-3:] + b"\r\n", second),
+            [b"first", b"second"])
 
     def test_bytes_that_came_before_the_next_request(self):
         # They belong to no request, although the first response has not
@@ -506,6 +515,49 @@ class OwnershipTests(ReaderTestCase):
                     self.assertIs(received.sock, conn.sock)
                 self.assertEqual(received.read(), b"hello")
             self.assertEqual(peer.accepted, 1)
+
+    # Guard: tests of others use such things.
+    def test_what_claims_to_be_a_socket(self):
+        for sock in (mock.Mock(spec=socket.socket),
+                     mock.create_autospec(socket.socket)):
+            sock.makefile.side_effect = lambda *args: io.BytesIO(
+                response(b"hello"))
+            received = http.client.HTTPResponse(sock)
+            received.begin()
+            self.assertEqual(received.read(), b"hello")
+            conn = http.client.HTTPConnection("localhost")
+            conn.sock = sock
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"hello")
+
+    # Guard: a body can be read while another thread sends a request.
+    def test_two_threads(self):
+        read = threading.Event()
+        sent = threading.Event()
+
+        def script(link):
+            link.request()
+            link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfi")
+            link.request()
+            sent.set()
+            link.send(b"rst" + response(b"second"))
+
+        def reader():
+            read.set()
+            bodies.append(received.read())
+
+        bodies = []
+        with Peer(script) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            received = conn.getresponse()
+            thread = threading.Thread(target=reader)
+            with threading_helper.start_threads([thread]):
+                read.wait(support.SHORT_TIMEOUT)
+                conn.request("GET", "/")
+                self.assertTrue(sent.wait(support.SHORT_TIMEOUT))
+            bodies.append(conn.getresponse().read())
+            self.assertEqual(bodies, [b"first", b"second"])
 
     # Guard: what could be pickled still can.
     def test_pickle(self):

@@ -431,6 +431,24 @@ class SendingTests(ReuseTestCase):
 
         self.assertEqual(self.sending(send_whole), 0)
 
+    # Guard: what a subclass sends by itself is not judged.
+    def test_what_a_subclass_sends_by_itself(self):
+        class Connection(http.client.HTTPConnection):
+            def _send_output(self, message_body=None, encode_chunked=False):
+                self.sock.sendall(b"\r\n".join([*self._buffer, b"", b""]))
+                del self._buffer[:]
+
+        def script(link):
+            link.answer(b"first")
+            link.answer(b"second")
+
+        with Peer(script) as peer:
+            conn = peer.connect(Connection)
+            conn.connect()
+            for body in b"first", b"second":
+                conn.request("GET", "/")
+                self.assertEqual(conn.getresponse().read(), body)
+
     def test_through_a_tunnel(self):
         def script(link):
             link.answer()
