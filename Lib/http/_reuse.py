@@ -60,7 +60,7 @@ class SocketUse:
         interrupted: urllib3 reads chunks from response.fp by itself.
         """
         self.busy = True
-        fp = response.fp
+        fp = getattr(response, "fp", None)
         if not isinstance(fp, Reader):
             return
         received = fp.peek_buffered()
