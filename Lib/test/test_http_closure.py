@@ -391,6 +391,34 @@ class OtherSocketsTests(ClosureTestCase):
                 conn.request("GET", "/")
                 self.assertEqual(conn.getresponse().read(), body)
 
+    # Guard: urllib3 borrows makefile() like that for pyOpenSSL, where a
+    # timeout of 0 does not do what it does here.
+    def test_a_socket_that_borrows_makefile(self):
+        class Socket:
+            _closed = False
+            _io_refs = 0
+            makefile = socket.socket.makefile
+
+            def __init__(self, sock):
+                self.sendall = sock.sendall
+                self.recv_into = sock.recv_into
+                self.close = sock.close
+
+            def _decref_socketios(self):
+                self._io_refs -= 1
+
+        def script(link):
+            link.answer(b"first")
+            link.answer(b"second")
+
+        with Peer(script) as peer:
+            conn = peer.connect()
+            conn.connect()
+            conn.sock = Socket(conn.sock)
+            for body in b"first", b"second":
+                conn.request("GET", "/")
+                self.assertEqual(conn.getresponse().read(), body)
+
     # Guard: the same for a subclass that makes its own kind of file.
     def test_a_subclass_of_socket(self):
         class Socket(socket.socket):
