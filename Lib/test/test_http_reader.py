@@ -530,8 +530,8 @@ class OwnershipTests(ReaderTestCase):
             conn.request("GET", "/")
             self.assertEqual(conn.getresponse().read(), b"hello")
 
-    # Guard: a body can be read while another thread sends a request.
     def test_two_threads(self):
+        # A body can be read while another thread sends a request.
         read = threading.Event()
         sent = threading.Event()
 
