@@ -396,7 +396,7 @@ def test_no_working_tree(project, work, lines):
 def test_which_working_tree(project, lines, monkeypatch, work):
     monkeypatch.setattr(targets, "working_tree", lambda line: None)
     assert refused(project) == (
-        "there is no working tree; make one: ./series tree")
+        "there is no working tree; make one: ./series tree 3.13")
     monkeypatch.setattr(targets, "working_tree", lambda line: work)
     assert "say which: ./series refresh 3.13" in refused(project)
 

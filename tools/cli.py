@@ -25,8 +25,8 @@ VERBS = {
 }
 
 DESCRIPTION = """\
-A series of patches that gives CPython's http.client, urllib.request and
-xmlrpc.client persistent connections.  ./series VERB --help tells the rest.
+A series of patches that makes persistent connections safe in CPython's
+http.client, and in what is built on it.  ./series VERB --help tells the rest.
 """
 
 

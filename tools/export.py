@@ -24,10 +24,9 @@ From: {author}
 Date: {date}
 Subject: [PATCH {none}/{count}] {title}
 
-http.client, urllib.request and xmlrpc.client learn to keep connections
-open and to use them again safely.  Each patch is complete: code, tests,
-documentation and NEWS entry; with it and those before it, the regression
-suite passes.
+http.client learns to use a connection again safely, and to notice that the
+server has closed it.  Each patch is complete: code, tests, documentation
+and NEWS entry; with it and those before it, the regression suite passes.
 
 These patches are for CPython {version}.  To apply them:
 

@@ -121,7 +121,8 @@ def _source(args):
 def _only_line():
     lines = [line for line in LINES if targets.working_tree(line)]
     if not lines:
-        raise Failure("there is no working tree; make one: ./series tree")
+        raise Failure("there is no working tree; make one: "
+                      f"./series tree {LINES[0]}")
     if len(lines) > 1:
         raise Failure(f"there are working trees of {', '.join(lines)}; say "
                       f"which: ./series refresh {lines[0]}")

@@ -180,13 +180,13 @@ class Peer:
         self._starting = threading.Lock()
         self._clients = []
         self._errors = []
-        self._context = None
+        self.server_context = None
         if tls is not None:
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(CERTFILE)
-            self._context.minimum_version = tls
-            self._context.maximum_version = tls
-            self._context.num_tickets = tickets
+            self.server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.server_context.load_cert_chain(CERTFILE)
+            self.server_context.minimum_version = tls
+            self.server_context.maximum_version = tls
+            self.server_context.num_tickets = tickets
 
     def __enter__(self):
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -263,7 +263,7 @@ class Peer:
     def _serve(self, sock, number):
         try:
             sock.settimeout(SHORT_TIMEOUT)
-            if self._context is not None:
+            if self.server_context is not None:
                 sock = self._wrap(sock)
                 if sock is None:
                     return
@@ -278,7 +278,7 @@ class Peer:
 
     def _wrap(self, sock):
         try:
-            return self._context.wrap_socket(sock, server_side=True)
+            return self.server_context.wrap_socket(sock, server_side=True)
         except OSError:     # the client gave up, which is its business
             sock.close()
             return None

@@ -460,6 +460,34 @@ class TicketTests(ClosureTestCase):
                 self.assertEqual(conn.getresponse().read(), b"hello")
             self.assertEqual(peer.accepted, 1)
 
+    # Nor is a request for a client certificate an end.
+    @unittest.skipUnless(hasattr(http_peer.ssl.SSLSocket if http_peer.ssl
+                                 else None, "verify_client_post_handshake"),
+                         "needs post-handshake authentication")
+    def test_post_handshake_authentication(self):
+        asked = threading.Event()
+
+        def script(link):
+            link.answer(b"hello")
+            link.sock.verify_client_post_handshake()
+            link.send(b"\r\n")      # with which the request goes out
+            asked.set()
+            link.answer(b"hello")
+
+        with Peer(script, tls=self.tls) as peer:
+            peer.server_context.post_handshake_auth = True
+            peer.server_context.verify_mode = http_peer.ssl.CERT_OPTIONAL
+            context = peer.client_context()
+            context.post_handshake_auth = True
+            conn = peer.connect(context=context)
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"hello")
+            asked.wait(support.SHORT_TIMEOUT)
+            wait_readable(conn.sock)
+            conn.request("POST", "/", b"body")
+            self.assertEqual(conn.getresponse().read(), b"hello")
+            self.assertEqual(peer.accepted, 1)
+
     @unittest.skipUnless(hasattr(select, "POLLRDHUP"), "needs POLLRDHUP")
     def test_the_end_after_tickets(self):
         def script(link):
