@@ -201,12 +201,15 @@ class Peer:
         for client in self._clients:
             client.close()
         self._wake.close()
+        # First the thread that starts the others.
+        for thread in self._threads:
+            threading_helper.join_thread(thread)
         for link in list(self._links):
             try:
                 socket.socket.shutdown(link.sock, socket.SHUT_RDWR)
             except OSError:
                 pass
-        for thread in self._threads + self._scripts:
+        for thread in self._scripts:
             threading_helper.join_thread(thread)
         for link in self._links:
             link.close()
