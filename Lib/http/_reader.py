@@ -137,12 +137,11 @@ class Reader(io.BufferedReader):
 
 
 class Received:
-    """What has been received from *sock* and belongs to no response yet."""
+    """What has been received and belongs to no response yet."""
 
-    __slots__ = ("sock", "pending", "error", "ended", "_wants_write")
+    __slots__ = ("pending", "error", "ended", "_wants_write")
 
-    def __init__(self, sock):
-        self.sock = sock
+    def __init__(self):
         self.pending = b""
         self.error = None       # an error that a look at the socket raised
         self.ended = False      # whether a look has seen the end
@@ -174,7 +173,7 @@ class Received:
         self.pending = self.pending.lstrip(b"\r\n")
         return bool(self.pending)
 
-    def poll(self, timeout=0, *, idle):
+    def poll(self, sock, timeout=0, *, idle):
         """Wait until a read would not wait; return False if it would.
 
         A read does not wait if bytes have been received, or if the
@@ -188,10 +187,10 @@ class Received:
             if not tries:
                 return idle
             to_write, self._wants_write = self._wants_write, False
-            if self.sock.fileno() < 0:      # closed by its owner
+            if sock.fileno() < 0:      # closed by its owner
                 self.ended = True
-            elif is_ready(self.sock, timeout, to_write):
-                self._receive()
+            elif is_ready(sock, timeout, to_write):
+                self._receive(sock)
             else:
                 return False
             if deadline is not None:
@@ -200,13 +199,32 @@ class Received:
                 tries -= 1
         return True
 
+    def poll_while(self, wanting, sock, timeout):
+        """Wait for more, like poll(), while wanting(what has been received).
+
+        Return False if that takes longer than *timeout*.
+        """
+        deadline = time.monotonic() + timeout if timeout else None
+        while wanting(self.pending) and not self.ended and self.error is None:
+            if not self._poll_more(sock, timeout):
+                return False
+            if deadline is not None:
+                timeout = max(0, deadline - time.monotonic())
+        return True
+
+    def _poll_more(self, sock, timeout):
+        begun, self.pending = self.pending, b""
+        try:
+            return self.poll(sock, timeout, idle=False)
+        finally:
+            self.pending = begun + self.pending
+
     def _would_not_wait(self, idle):
         if idle:
             self.has_stray_bytes()
         return self.has_begun()
 
-    def _receive(self):
-        sock = self.sock
+    def _receive(self, sock):
         timeout = sock.gettimeout()
         try:
             # MSG_DONTWAIT would not do: Python waits again on a socket that
@@ -219,7 +237,8 @@ class Received:
             # data, such as a session ticket, or only a part of a record.
             self._wants_write = isinstance(exc, _SSLWantWriteError)
         except OSError as exc:
-            self.error = exc
+            # Its traceback would keep the socket alive.
+            self.error = exc.with_traceback(None)
         else:
             self.pending += data[:size]
             self.ended = not size

@@ -29,29 +29,65 @@ is_chunk_line = re.compile(
 _is_chunk_size = re.compile(rb"[0-9A-Fa-f]{1,8}").fullmatch
 
 
+# What is known of each socket.  Whoever assigns to HTTPConnection.sock can set
+# one aside, and come back to it.
+_uses = weakref.WeakKeyDictionary()
+
+
 class SocketUse:
-    """What an HTTPConnection remembers of the socket it is using."""
+    """What an HTTPConnection remembers of a socket that it uses."""
 
-    __slots__ = ("sock", "opened", "spent", "busy", "answered", "received",
-                 "_connection")
+    __slots__ = ("opened", "spent", "response", "answered", "received",
+                 "_sock", "_connection")
 
-    def __init__(self, connection, *, opened=False):
-        self.sock = connection.sock
+    def __init__(self, connection):
         # True if connect() is known to have made the socket, so that it can
         # make another.
-        self.opened = opened
+        self.opened = False
         # True once no further request may go out over this socket.  Never
         # reset: a connection that goes on does so with another socket.
         self.spent = False
-        # True while there is a response whose body has not been read to its
-        # end.
-        self.busy = False
+        # A weak reference to the response that is being read, until that was
+        # read to its end.
+        self.response = None
         # True once there has been a response.
         self.answered = False
+        sock = connection.sock
         # None if the socket cannot be asked without waiting.
-        self.received = Received(self.sock) if suits(self.sock) else None
+        self.received = Received() if suits(sock) else None
+        try:
+            self._sock = weakref.ref(sock)
+            _uses[sock] = self
+        except TypeError:           # a fake, which is forgotten when replaced
+            self._sock = lambda: sock
         # A response may outlive its connection, and does not keep it alive.
         self._connection = weakref.ref(connection)
+
+    @classmethod
+    def of(cls, connection):
+        """Return what is known of the socket of *connection*."""
+        try:
+            use = _uses.get(connection.sock)
+        except TypeError:
+            use = None
+        if use is None:
+            return cls(connection)
+        if use._connection() is not connection:
+            # Its connect() would lead elsewhere.
+            use.opened = False
+            use._connection = weakref.ref(connection)
+        return use
+
+    def is_of(self, sock):
+        """Tell whether this is about *sock*."""
+        return sock is not None and self._sock() is sock
+
+    def is_spent(self):
+        """Tell whether no further request may go out over the socket."""
+        if self.response is not None and self.response() is None:
+            # It is gone without having been read to its end.
+            self.spent = True
+        return self.spent
 
     def follow(self, response):
         """Note where the body of *response* ends, as it is received.
@@ -59,7 +95,7 @@ class SocketUse:
         That does not depend on who reads it, and on whether a read was
         interrupted: urllib3 reads chunks from response.fp by itself.
         """
-        self.busy = True
+        self.response = weakref.ref(response)
         fp = getattr(response, "fp", None)
         if not isinstance(fp, Reader):
             return
@@ -82,7 +118,7 @@ class SocketUse:
         if not ended:
             self.spent = True
         # Last: if this is interrupted, the socket is not used again.
-        self.busy = False
+        self.response = None
 
     def abandon(self):
         """Close the connection, as a response will not be read any more."""
@@ -127,6 +163,14 @@ def rules_out_reuse(version, status, headers):
 
 
 is_request_timeout = re.compile(rb"HTTP/1\.[0-9] 408(?: [^\n]*)?\r?\n").match
+
+
+def may_become_request_timeout(received):
+    """Tell whether what was received can be the beginning of a 408's line."""
+    if b"\n" in received or len(received) > _AT_ONCE:
+        return False
+    missing = b"HTTP/1.1 408\r"[len(received):] + b"\n"
+    return is_request_timeout(received + missing) is not None
 
 
 def leaves_http(method, status):

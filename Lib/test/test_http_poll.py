@@ -273,7 +273,68 @@ class IdleTests(PollTestCase):
 
     def test_what_is_no_response(self):
         self.check_refused(b"?", http.client.ResponseNotReady)
-        self.check_refused(b"HTTP/1.1 408", http.client.ResponseNotReady)
+        self.check_refused(b"HTTP/1.1 4088", http.client.ResponseNotReady)
+        self.check_refused(b"HTTP/1.1 408 " + b"x" * 1024,
+                           http.client.ResponseNotReady)
+
+    def test_request_timeout_in_pieces(self):
+        end = TIMEOUT.index(b"\n") + 1
+        sent = [TIMEOUT[at:at + 1] for at in range(end)] + [TIMEOUT[end:]]
+
+        def script(link):
+            for piece in sent:
+                link.send(piece)
+                next_piece.acquire(timeout=support.SHORT_TIMEOUT)
+
+        def may_become_request_timeout(received):
+            # What is there has been seen, so more can be sent.
+            result = real_function(received)
+            next_piece.release()
+            return result
+
+        next_piece = threading.Semaphore(0)
+        real_function = http._reuse.may_become_request_timeout
+        peer, conn = self.start_idle(script)
+        self.go_on()
+        wait_readable(conn.sock)
+        with unittest.mock.patch("http._reuse.may_become_request_timeout",
+                                 may_become_request_timeout):
+            received = conn.getresponse()
+        self.assertEqual(received.status, 408)
+        self.assertEqual(received.read(), b"bye")
+
+    def test_a_part_of_a_request_timeout(self):
+        def script(link):
+            link.send(TIMEOUT[:10])
+            next_piece.wait(support.SHORT_TIMEOUT)
+            link.send(TIMEOUT[10:])
+
+        for timeout, exception in (0, BlockingIOError), (0.01, TimeoutError):
+            with self.subTest(timeout=timeout):
+                next_piece = threading.Event()
+                peer, conn = self.start_idle(script)
+                self.go_on()
+                wait_readable(conn.sock)
+                conn.sock.settimeout(timeout)
+                # It can be called again.
+                for _ in range(2):
+                    with self.assertRaises(exception):
+                        conn.getresponse()
+                conn.sock.settimeout(support.SHORT_TIMEOUT)
+                next_piece.set()
+                self.assertEqual(conn.getresponse().read(), b"bye")
+
+    def test_a_request_timeout_that_is_cut(self):
+        def script(link):
+            link.send(TIMEOUT[:10])
+            link.close()
+
+        peer, conn = self.start_idle(script)
+        self.go_on()
+        wait_readable(conn.sock)
+        with self.assertRaises(http.client.RemoteDisconnected):
+            conn.getresponse()
+        self.assertEqual(conn.fileno(), -1)
 
     def test_the_end(self):
         peer, conn = self.start_idle(lambda link: link.close())

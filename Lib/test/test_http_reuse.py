@@ -677,6 +677,88 @@ class FailureTests(ReuseTestCase):
             self.assertEqual(second.read(), b"fresh")
 
 
+class SetAsideTests(unittest.TestCase):
+    """A pool that is made by hand assigns to conn.sock."""
+
+    def first(self, link):
+        link.request()
+        link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 67\r\n\r\nabc")
+        if link.request() is not None:
+            link.send(FORGED)
+            link.wait_closed()
+
+    def good(self, link):
+        while link.answer(b"good") is not None:
+            pass
+
+    def check_not_forged(self, peer, conn):
+        conn.request("GET", "/2")
+        self.assertEqual(conn.getresponse().read(), b"good")
+        self.assertNotEqual(peer.requests[-1][0], 0)
+
+    def use_another(self, conn):
+        conn.sock = None
+        conn.request("GET", "/other")
+        self.assertEqual(conn.getresponse().read(), b"good")
+        return conn.sock
+
+    def test_an_unread_response(self):
+        with Peer(self.first, self.good, self.good) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/1")
+            received = conn.getresponse()
+            first = conn.sock
+            conn.sock = None
+            received.close()
+            with self.use_another(conn):
+                conn.sock = first
+                self.check_not_forged(peer, conn)
+
+    def test_a_request_cut_short(self):
+        with Peer(self.first, self.good, self.good) as peer:
+            conn = peer.connect()
+            conn.putrequest("POST", "/1")
+            conn.putheader("Content-Length", "10")
+            conn.endheaders(b"abc")
+            first = conn.sock
+            conn.sock = socket.create_connection(
+                (http_peer.HOST, peer.port), conn.timeout)
+            with conn.sock:
+                conn.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                self.assertEqual(conn.getresponse().read(), b"good")
+                conn.sock = first
+                self.check_not_forged(peer, conn)
+
+    def test_on_another_connection(self):
+        # Its connect() may lead elsewhere.
+        with Peer(self.first, self.good) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/1")
+            received = conn.getresponse()
+            other = peer.connect()
+            other.sock, conn.sock = conn.sock, None
+            received.close()
+            with self.assertRaises(http.client.RemoteDisconnected):
+                other.request("GET", "/2")
+            self.assertEqual(peer.accepted, 1)
+
+    # Guard: a pool may do this with healthy connections.
+    def test_healthy(self):
+        with Peer(self.good, self.good) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/1")
+            conn.getresponse().read()
+            first = conn.sock
+            with self.use_another(conn) as second:
+                conn.sock = first
+                for number, sock in enumerate((first, second, first)):
+                    conn.sock = sock
+                    conn.request("GET", "/2")
+                    self.assertEqual(conn.getresponse().read(), b"good")
+                    self.assertEqual(peer.requests[-1][0], number % 2)
+            first.close()
+
+
 class WhereToTests(unittest.TestCase):
     """A connection is replaced only by what connect() would have made."""
 
