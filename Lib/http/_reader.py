@@ -67,30 +67,34 @@ class _ReceivingIO(socket.SocketIO):
         self.extent = None
 
     def readinto(self, b):
-        if self.offline == get_ident():
+        if self.offline is not None and self.offline == get_ident():
             return 0
-        b = memoryview(b).cast("B")
+        if self.pending or self.ended or self.error is not None:
+            n = self._replay(memoryview(b).cast("B"))
+        else:
+            self.reading = True
+            try:
+                n = super().readinto(b)
+            finally:
+                self.reading = False
+        if n:
+            if self.extent is None:
+                self.missing -= n
+            else:
+                self.extent.feed(memoryview(b)[:n])
+                self.missing = self.extent.missing
+        return n
+
+    def _replay(self, b):
         if self.pending:
             n = min(len(b), len(self.pending))
             b[:n] = self.pending[:n]
             self.pending = self.pending[n:]
-        elif self.ended:
+            return n
+        if self.ended:
             return 0
-        elif self.error is not None:
-            error, self.error = self.error, None
-            raise error
-        else:
-            try:
-                self.reading = True
-                n = super().readinto(b)
-            finally:
-                self.reading = False
-        if self.extent is not None and n:
-            self.extent.feed(b[:n])
-            self.missing = self.extent.missing
-        elif n:
-            self.missing -= n
-        return n
+        error, self.error = self.error, None
+        raise error
 
 
 class Reader(io.BufferedReader):

@@ -312,37 +312,39 @@ class Extent:
         return line, at
 
     def _chunk_line(self, data, at):
-        at = self._whole_chunks(data, at)
-        line, at = self._line(data, at)
-        if line is None:
-            return at
-        if not is_chunk_line(line + b"\r\n"):
-            self._step = self._lost
-            return at
-        self._left = int(line.partition(b";")[0], 16)
-        if not self._left:
-            self._step = self._trailer
-            return at
-        self._step = self._chunk
-        return at
-
-    def _whole_chunks(self, data, at):
-        # Go past as many chunks as can be seen at a glance.
         while not self._seen:
+            # Nearly every line is a plain number that is there as a whole.
             line, mark, _ = bytes(data[at:at + 10]).partition(b"\r\n")
             if not mark or not _is_chunk_size(line):
                 break
-            size = int(line, 16)
-            end = at + len(line) + 2 + size
-            if not size or bytes(data[end:end + 2]) != b"\r\n":
-                break
-            at = end + 2
+            at += len(line) + 2
+            self._begin_chunk(int(line, 16))
+            if self._step != self._chunk:
+                return at
+            at = self._chunk(data, at)
+            if self._step != self._chunk_line:
+                return at
+        line, at = self._line(data, at)
+        if line is None:
+            return at
+        if is_chunk_line(line + b"\r\n"):
+            self._begin_chunk(int(line.partition(b";")[0], 16))
+        else:
+            self._step = self._lost
         return at
+
+    def _begin_chunk(self, size):
+        self._left = size
+        self._step = self._chunk if size else self._trailer
 
     def _chunk(self, data, at):
         at = self._skip(data, at)
-        if not self._left:
-            self._step = self._chunk_end
+        if self._left:
+            return at
+        if bytes(data[at:at + 2]) == b"\r\n":
+            self._step = self._chunk_line
+            return at + 2
+        self._step = self._chunk_end
         return at
 
     def _chunk_end(self, data, at):
