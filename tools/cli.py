@@ -22,6 +22,7 @@ VERBS = {
     "status": ("status", "show which patch applies to which line"),
     "export": ("export", "write the series as mails for git am"),
     "demo": ("demo", "stock and patched against a server that hangs up"),
+    "bench": ("bench", "measure stock, patched and other clients"),
 }
 
 DESCRIPTION = """\

@@ -75,22 +75,15 @@ def demonstrate(stock, patched, *, count=COUNT, with_nginx=False):
     nothing and sent nothing twice, 1 otherwise; the stock one is only shown.
     Raises Failure if either does not start, or this is not Linux.
     """
-    if not hasattr(select, "POLLRDHUP"):
-        raise Failure("demo: only Linux tells that a connection has ended "
-                      "without reading from it; run ./series test instead")
+    see_linux()
     pythons = {"stock": stock, "patched": patched}
-    _print_heads([_title(*item) for item in pythons.items()])
+    _print_heads([title(*item) for item in pythons.items()])
     no_tls = demo_server.why_no_tls()
     nginx = demo_server.find_nginx() if with_nginx else None
-    servers = {way.label: functools.partial(demo_server.ScriptedServer, way)
-               for way in demo_server.WAYS if not (way.tls and no_tls)}
-    if nginx:
-        servers["nginx"] = functools.partial(demo_server.Nginx, nginx)
     rows = {}   # label -> [Outcome of stock, Outcome of patched]
-    for label, make_server in servers.items():
-        rows[label] = [try_out(python, make_server(), count)
-                       for python in pythons.values()]
-        _print_row(label, [outcome.figures for outcome in rows[label]])
+    for label, outcomes in trials(pythons, count, nginx):
+        rows[label] = outcomes
+        _print_row(label, [outcome.figures for outcome in outcomes])
     _print_row("all", [_sum(outcomes) for outcomes in zip(*rows.values())])
     _print_reasons(pythons, rows)
     if with_nginx and not nginx:
@@ -99,7 +92,30 @@ def demonstrate(stock, patched, *, count=COUNT, with_nginx=False):
     return _verdict(rows, no_tls)
 
 
-def _title(name, python):
+def see_linux():
+    """Raise Failure if this is a system that trials() cannot work on."""
+    if not hasattr(select, "POLLRDHUP"):
+        raise Failure("demo: only Linux tells that a connection has ended "
+                      "without reading from it; run ./series test instead")
+
+
+def trials(pythons, count, nginx=None):
+    """Yield (label, [Outcome of each interpreter]) per way to end.
+
+    pythons: {name: path}; nginx: its path, to try it, too.  Ways that need
+    TLS are left out if there is none.
+    """
+    no_tls = demo_server.why_no_tls()
+    servers = {way.label: functools.partial(demo_server.ScriptedServer, way)
+               for way in demo_server.WAYS if not (way.tls and no_tls)}
+    if nginx:
+        servers["nginx"] = functools.partial(demo_server.Nginx, nginx)
+    for label, make_server in servers.items():
+        yield label, [try_out(python, make_server(), count)
+                      for python in pythons.values()]
+
+
+def title(name, python):
     """Return *name* and the version of *python*, which thereby has started."""
     code = "import platform; print(platform.python_version())"
     said = []
@@ -146,8 +162,13 @@ class Outcome:
     @property
     def figures(self):
         """What the table shows: failed, of how many, twice, connections."""
-        twice = sum(times > 1 for times in self.received.values())
-        return len(self.failures), self.count, twice, self.connections
+        return (len(self.failures), self.count, self.twice,
+                self.connections)
+
+    @property
+    def twice(self):
+        """How many POSTs arrived in full more than once."""
+        return sum(times > 1 for times in self.received.values())
 
     @property
     def lost(self):

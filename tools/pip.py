@@ -55,6 +55,35 @@ def install(python, interpreter):
                   f"do without it: --without-pip")
 
 
+def install_into(folder, version, name):
+    """Install the wheels of package *name*, and what it needs, in *folder*.
+
+    For CPython *version*, (3, 15), whatever Python has the pip.  Returns
+    None, or why it could not be done.
+    """
+    problem = "there is no pip; apt-get install python3-pip"
+    for pip in _pips():
+        problem = _call(
+            *pip, "install", "--quiet", "--disable-pip-version-check",
+            "--no-input", "--only-binary=:all:", "--retries=1",
+            "--timeout=5", "--python-version=%d.%d" % version[:2],
+            f"--target={folder}", name)
+        if problem is None:
+            break
+    return problem
+
+
+def _pips():
+    """Yield the command lines of the pips that there are."""
+    for other in filter(None, (sys.executable, shutil.which("python3"))):
+        if _check(other) is None:
+            yield other, "-m", "pip"
+            return
+    wheel = _bundled(sys.executable, None, None)
+    if wheel is not None:
+        yield sys.executable, f"{wheel}/pip"
+
+
 def _others(path):
     """Return interpreters that may have a pip, the likeliest first."""
     found = [os.fspath(path), sys.executable, shutil.which("python3")]

@@ -1,0 +1,187 @@
+"""Requests over one kept connection, timed: http.client and its peers.
+
+Usage: clients.py OPTIONS
+
+OPTIONS is a JSON object: "client" (a name in CLIENTS), "host", "port",
+"timeout" in seconds or null, "cafile" (with TLS, http.client only) and
+"packages", the folder that the client is imported from, or null.
+
+Each line on standard input is a JSON object: "measure" (of MEASURES), "case"
+(of CASES) and "count", the number of requests; one on standard output is the
+answer to it.  Whatever is wrong with a response ends the program.
+"""
+
+import collections
+import functools
+import gc
+import io
+import json
+import os
+import sys
+import time
+
+from server import BODY, POSTED, large_body
+
+CASES = {
+    "GET": ("GET", "/small", None),
+    "POST": ("POST", "/small", POSTED),
+    "tiny": ("GET", "/tiny", None),
+    "length": ("GET", "/length", None),
+    "chunked": ("GET", "/chunked", None),
+}
+
+
+# Each returns fetch(method, target, body), which returns (status, body).
+
+def http_client(host, port, timeout=None, cafile=None):
+    conn = connect(host, port, timeout, cafile)
+
+    def fetch(method, target, body):
+        conn.request(method, target, body)
+        response = conn.getresponse()
+        return response.status, response.read()
+    return fetch
+
+
+def connect(host, port, timeout=None, cafile=None):
+    """Return an HTTPConnection, over TLS if there is a *cafile*."""
+    import http.client
+    if cafile is None:
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    import ssl
+    context = ssl.create_default_context(cafile=cafile)
+    return http.client.HTTPSConnection(host, port, timeout=timeout,
+                                       context=context)
+
+
+def urllib3(host, port, timeout):
+    import urllib3
+    pool = urllib3.PoolManager(timeout=timeout)
+
+    def fetch(method, target, body):
+        response = pool.request(method, f"http://{host}:{port}{target}",
+                                body=body)
+        return response.status, response.data
+    return fetch
+
+
+def requests(host, port, timeout):
+    import requests
+    session = requests.Session()
+
+    def fetch(method, target, body):
+        response = session.request(method, f"http://{host}:{port}{target}",
+                                   data=body, timeout=timeout)
+        return response.status_code, response.content
+    return fetch
+
+
+def httpx(host, port, timeout):
+    import httpx
+    client = httpx.Client(timeout=timeout)
+
+    def fetch(method, target, body):
+        response = client.request(method, f"http://{host}:{port}{target}",
+                                  content=body)
+        return response.status_code, response.content
+    return fetch
+
+
+def pycurl(host, port, timeout):
+    import pycurl
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.TIMEOUT, timeout)
+
+    def fetch(method, target, body):
+        assert method == "GET", "nothing else is measured with it"
+        received = io.BytesIO()
+        curl.setopt(pycurl.URL, f"http://{host}:{port}{target}")
+        curl.setopt(pycurl.WRITEDATA, received)
+        curl.perform()
+        return curl.getinfo(pycurl.RESPONSE_CODE), received.getvalue()
+    return fetch
+
+
+CLIENTS = {"http.client": http_client, "urllib3": urllib3,
+           "requests": requests, "httpx": httpx, "pycurl": pycurl}
+
+
+def open_client(client, packages=None, **options):
+    if packages is not None:
+        sys.path.insert(0, packages)
+    options = {name: value for name, value in options.items()
+               if name != "cafile" or value is not None}
+    return CLIENTS[client](**options)
+
+
+@functools.lru_cache(None)      # large ones would churn the memory
+def expected(case):
+    return large_body() if case in ("length", "chunked") else BODY
+
+
+def check(case, answers):
+    body = expected(case)
+    for status, received in answers:
+        if status != 200 or received != body:
+            sys.exit(f"{case}: {status}, {len(received)} bytes, "
+                     f"{bytes(received[:40])}")
+
+
+def timed(fetch, case, count):
+    """Return what a request takes, in seconds."""
+    request, answers = CASES[case], []
+    expected(case)
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    for _ in range(count):
+        answers.append(fetch(*request))
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    check(case, answers)
+    return {"cpu": cpu / count, "wall": wall / count}
+
+
+def traced(fetch, case, count):
+    """Mark for whoever traces this process where the requests are."""
+    process = os.getpid()
+    os.kill(process, 0)
+    answers = [fetch(*CASES[case]) for _ in range(count)]
+    os.kill(process, 0)
+    check(case, answers)
+
+
+# Functions in C that ask the system about a socket, whatever their module.
+ASKING = {"poll", "select", "send", "sendall", "recv", "recv_into", "read",
+          "write"}
+MODULES = {"select", "_socket", "socket", "_ssl", "ssl"}
+
+
+def profiled(fetch, case, count):
+    """Return {name: calls} of the functions that ask about a socket."""
+    calls = collections.Counter()
+
+    def note(frame, event, function):
+        if (event == "c_call" and function.__name__ in ASKING
+                and type(function.__self__).__module__ in MODULES):
+            calls[function.__name__] += 1
+    sys.setprofile(note)
+    try:
+        answers = [fetch(*CASES[case]) for _ in range(count)]
+    finally:
+        sys.setprofile(None)
+    check(case, answers)
+    return calls
+
+
+MEASURES = {"timed": timed, "traced": traced, "profiled": profiled}
+
+
+def main(options):
+    fetch = open_client(**json.loads(options))
+    for line in sys.stdin:
+        command = json.loads(line)
+        measure = MEASURES[command.pop("measure")]
+        print(json.dumps(measure(fetch, **command)), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

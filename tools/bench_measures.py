@@ -1,0 +1,275 @@
+"""What ./series bench measures; each function returns a part of results.
+
+Times are in microseconds, memory in bytes.  A sample is the best of several
+short slices, as timeit has it: what else the machine does only ever adds.
+Between slices it is the other interpreter's turn, and who begins changes.
+"""
+
+import collections
+import re
+import shutil
+import statistics
+import subprocess
+from typing import NamedTuple
+
+from tools import demo
+from tools.common import say
+
+SIDES = ("stock", "patched")
+LOADS = {"small": ("GET", "POST", "tiny"), "large": ("length", "chunked")}
+CONNECTIONS = {"plain": {}, "with a timeout": {"timeout": 30},
+               "TLS 1.3": {"tls": True}}
+
+# System calls that have nothing to do with a connection.
+_OF_MEMORY = {"brk", "mmap", "munmap", "mremap", "madvise", "futex"}
+
+
+class Plan(NamedTuple):
+    """How often to measure."""
+
+    rounds: int     # with new processes
+    samples: int    # in each round
+    slices: int     # for each sample
+    count: int      # requests in each slice
+
+
+class Size(NamedTuple):
+    """How much to measure, all in all."""
+
+    small: Plan
+    large: Plan
+    peers: Plan
+    looks: int          # in each of small.rounds processes
+    connections: int    # idle ones
+    processes: int      # for what is measured once in each
+    imports: int        # likewise
+    tries: int          # POSTs after each way to end a connection
+
+
+FULL = Size(Plan(6, 8, 10, 100), Plan(5, 4, 4, 1), Plan(5, 4, 6, 50),
+            20_000, 800, 3, 30, 1000)
+QUICK = Size(Plan(2, 2, 3, 50), Plan(2, 1, 2, 1), Plan(2, 1, 3, 20),
+             2_000, 200, 1, 3, 20)
+
+
+# Figures.
+
+def spread(values):
+    """Return the median of *values* and their quartiles."""
+    low, _, high = (statistics.quantiles(values, n=4, method="inclusive")
+                    if len(values) > 1 else values * 3)
+    return {"median": _rounded(statistics.median(values)),
+            "low": _rounded(low), "high": _rounded(high)}
+
+
+def _rounded(value):
+    return float(f"{value:.4g}")
+
+
+def compared(stock, patched):
+    """Compare samples, each one with the one taken beside it."""
+    pairs = list(zip(stock, patched))
+    return {"stock": spread(stock), "patched": spread(patched),
+            "more": spread([after - before for before, after in pairs])}
+
+
+def ratio(stock, patched):
+    """Return the spread of the ratios of such pairs."""
+    return spread([after / before for before, after in zip(stock, patched)])
+
+
+# Requests.
+
+def take_turns(lab, wanted, cases, plan):
+    """Return {case: {name: {"cpu": [...], "wall": [...]}}}, microseconds.
+
+    wanted: {name: (interpreter, options for bench/clients.py)}.
+    """
+    taken = {case: {name: {"cpu": [], "wall": []} for name in wanted}
+             for case in cases}
+    for _ in range(plan.rounds):
+        with lab.clients(wanted) as children:
+            for case in cases:
+                _slices(children, case, plan.count, 2)      # to warm up
+            for _ in range(plan.samples):
+                for case in cases:
+                    _sample(children, case, plan, taken[case])
+    return taken
+
+
+def _sample(children, case, plan, taken):
+    slices = _slices(children, case, plan.count, plan.slices)
+    for name, told in slices.items():
+        for clock in ("cpu", "wall"):
+            best = min(one[clock] for one in told)
+            taken[name][clock].append(best * 1e6)
+
+
+def _slices(children, case, count, slices):
+    told = {name: [] for name in children}
+    order = list(children)
+    for _ in range(slices):
+        for name in order:
+            told[name].append(children[name].ask(
+                measure="timed", case=case, count=count))
+        order.reverse()
+    return told
+
+
+def requests(lab, pythons, size):
+    """Time requests over one kept connection, small and large ones."""
+    results = {}
+    wanted = {side: (python, {}) for side, python in pythons.items()}
+    for load, cases in LOADS.items():
+        say(f"requests over one kept connection: {', '.join(cases)}")
+        taken = take_turns(lab, wanted, cases, getattr(size, load))
+        for case, sides in taken.items():
+            results[case] = {}
+            for clock in ("cpu", "wall"):
+                both = [sides[side][clock] for side in SIDES]
+                results[case][clock] = {**compared(*both),
+                                        "ratio": ratio(*both)}
+    return results
+
+
+def peers(lab, pythons, found, size):
+    """Time the same small GET with other clients, on the patched CPython.
+
+    found: {name: (version, folder of its packages)}.
+    """
+    ours = {f"http.client, {side}": (pythons[side], {}) for side in SIDES}
+    theirs = {name: (pythons["patched"],
+                     {"client": name, "packages": str(folder)})
+              for name, (_, folder) in found.items()}
+    wanted = {name: (python, {"timeout": 30, **options})
+              for name, (python, options) in {**ours, **theirs}.items()}
+    say(f"the same GET by {', '.join(theirs) or 'no other client'}")
+    taken = take_turns(lab, wanted, ["GET"], size.peers)["GET"]
+    patched = taken["http.client, patched"]
+    return {name: {"version": found.get(name, (None,))[0],
+                   **{clock: {"time": spread(taken[name][clock]),
+                              "ratio": ratio(patched[clock],
+                                             taken[name][clock])}
+                      for clock in ("cpu", "wall")}}
+            for name in taken}
+
+
+# The look before sending.
+
+def look(lab, python, size):
+    """Time the look at a healthy idle connection."""
+    say("the look before sending")
+    taken = {"plain": [], "TLS 1.3": []}
+    for _ in range(size.small.rounds):
+        for kind, samples in taken.items():
+            samples.append(lab.once(
+                python, "look.py", count=size.looks,
+                **lab.address(tls=kind == "TLS 1.3")) * 1e6)
+    return {kind: spread(samples) for kind, samples in taken.items()}
+
+
+def system_calls(lab, pythons):
+    """Count the system calls of a GET over a healthy kept connection."""
+    strace = _working_strace()
+    how = "strace" if strace else "sys.setprofile"
+    say(f"system calls, counted with {how}")
+    results = {"counted with": how}
+    for kind, options in CONNECTIONS.items():
+        results[kind] = {}
+        for side, python in pythons.items():
+            calls = (_traced(lab, strace, python, options) if strace
+                     else _profiled(lab, python, options))
+            results[kind][side] = calls
+    return results
+
+
+_REQUESTS = 50      # so that one that is not of a request shows
+
+
+def _working_strace():
+    """Return the path of strace, or None; it may be there and forbidden."""
+    strace = shutil.which("strace")
+    if strace is None:
+        return None
+    done = subprocess.run([strace, "-o", "/dev/null", "true"],
+                          stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL)
+    return strace if done.returncode == 0 else None
+
+
+def _traced(lab, strace, python, options):
+    log = lab.scratch("strace")
+    child = lab.client(python, under=(strace, "-f", "-qq", "-o", log),
+                       **options)
+    _ask_warm(child, "traced")
+    child.end()
+    marked = log.read_text(errors="replace").split(" kill(")
+    # Before, warming up, between, and what is to be counted.
+    calls = re.findall(r"^\d+ +(\w+)\(", marked[3].partition("\n")[2], re.M)
+    return _each(collections.Counter(
+        name for name in calls if name not in _OF_MEMORY))
+
+
+def _profiled(lab, python, options):
+    child = lab.client(python, **options)
+    calls = _ask_warm(child, "profiled")
+    child.end()
+    return _each(calls)
+
+
+def _ask_warm(child, measure):
+    for _ in range(2):
+        told = child.ask(measure=measure, case="GET", count=_REQUESTS)
+    return told
+
+
+def _each(calls):
+    return {name: count / _REQUESTS for name, count in sorted(calls.items())}
+
+
+# Memory and time to start.
+
+def memory(lab, pythons, line, size):
+    """Measure what an idle connection takes."""
+    say(f"idle connections of {line}")
+    results = {}
+    for how in ("RSS", "tracemalloc"):
+        taken = {side: [] for side in pythons}
+        for _ in range(size.processes):
+            for side, python in pythons.items():
+                address = lab.address()
+                del address["cafile"]
+                taken[side].append(lab.once(
+                    python, "memory.py", count=size.connections,
+                    traced=how == "tracemalloc", **address))
+        results[how] = compared(*taken.values())
+    return results
+
+
+def importing(lab, pythons, size):
+    """Time the import of http.client in new processes."""
+    say("importing http.client")
+    taken = {side: [] for side in pythons}
+    for number in range(size.imports + 1):
+        for side, python in pythons.items():
+            seconds = lab.once(python, "imports.py")
+            if number:      # the first one compiles
+                taken[side].append(seconds * 1e6)
+    return compared(*taken.values())
+
+
+# Reliability.
+
+def reliability(pythons, size):
+    """POST after an idle close, in every way; see ./series demo."""
+    results = {}
+    for label, outcomes in demo.trials(pythons, size.tries):
+        say(f"{size.tries} POSTs by each after an idle close: {label}")
+        results[label] = {
+            side: {"failed": len(outcome.failures), "twice": outcome.twice,
+                   "connections": outcome.connections,
+                   "tries": outcome.count, "flawless": outcome.flawless,
+                   "reasons": outcome.reasons}
+            for side, outcome in zip(pythons, outcomes)}
+    return results
