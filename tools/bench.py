@@ -70,6 +70,7 @@ def measure(line, size, *, with_peers):
     """Measure everything; return the results, as they go to LINE.json."""
     line, pythons = _interpreters(line)
     start = time.monotonic()
+    _see_idle()
     found, missing = _packages(pythons["patched"], line, with_peers)
     results = {"line": line, **_circumstances(pythons, size)}
     with Lab() as lab:
@@ -85,6 +86,13 @@ def measure(line, size, *, with_peers):
     results["not run"] = missing
     results["seconds"] = round(time.monotonic() - start)
     return results
+
+
+def _see_idle():
+    load, cores = os.getloadavg()[0], os.cpu_count()
+    if load > cores / 2:
+        say(f"this machine is busy: a load of {load:.1f} on {cores} cores; "
+            f"times will be spread more than they have to")
 
 
 def _interpreters(line):

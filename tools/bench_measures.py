@@ -42,14 +42,16 @@ class Size(NamedTuple):
     looks: int          # in each of small.rounds processes
     connections: int    # idle ones
     processes: int      # for what is measured once in each
-    imports: int        # likewise
+    imports: int        # samples, each the best of BEST processes
     tries: int          # POSTs after each way to end a connection
 
 
-FULL = Size(Plan(6, 8, 10, 100), Plan(5, 4, 4, 1), Plan(5, 4, 6, 50),
-            20_000, 800, 3, 30, 1000)
+BEST = 5    # of so many processes that import
+
+FULL = Size(Plan(6, 8, 10, 100), Plan(6, 6, 10, 1), Plan(5, 4, 8, 50),
+            20_000, 800, 3, 12, 1000)
 QUICK = Size(Plan(2, 2, 3, 50), Plan(2, 1, 2, 1), Plan(2, 1, 3, 20),
-             2_000, 200, 1, 3, 20)
+             2_000, 200, 1, 2, 20)
 
 
 # Figures.
@@ -250,12 +252,14 @@ def memory(lab, pythons, line, size):
 def importing(lab, pythons, size):
     """Time the import of http.client in new processes."""
     say("importing http.client")
+    for python in pythons.values():
+        lab.once(python, "imports.py")      # compiles
     taken = {side: [] for side in pythons}
-    for number in range(size.imports + 1):
-        for side, python in pythons.items():
-            seconds = lab.once(python, "imports.py")
-            if number:      # the first one compiles
-                taken[side].append(seconds * 1e6)
+    for _ in range(size.imports):
+        rounds = [[lab.once(python, "imports.py") * 1e6
+                   for python in pythons.values()] for _ in range(BEST)]
+        for side, times in zip(pythons, zip(*rounds)):
+            taken[side].append(min(times))
     return compared(*taken.values())
 
 
@@ -263,9 +267,10 @@ def importing(lab, pythons, size):
 
 def reliability(pythons, size):
     """POST after an idle close, in every way; see ./series demo."""
+    say(f"{size.tries} POSTs by each after every kind of idle close")
     results = {}
     for label, outcomes in demo.trials(pythons, size.tries):
-        say(f"{size.tries} POSTs by each after an idle close: {label}")
+        say(f"{size.tries} POSTs by each: {label} is done")
         results[label] = {
             side: {"failed": len(outcome.failures), "twice": outcome.twice,
                    "connections": outcome.connections,

@@ -1,8 +1,7 @@
 """Other HTTP clients, and what draws the plot: packages in the cache."""
 
-import os
-import shutil
 import tempfile
+from pathlib import Path
 
 from tools import pip
 from tools.common import cache_dir, locked, run, say
@@ -19,38 +18,34 @@ def find(python, version, names):
     """Return ({name: (version, folder)}, {name: why it is not there}).
 
     Packages that the cache does not have are fetched, with pip from where
-    it is configured to.  python: the interpreter that is to import them;
+    that is configured to.  python: the interpreter that is to import them;
     version: its version, (3, 15).
     """
+    cache = cache_dir() / "bench" / ("cp%d%d" % version[:2])
+    with locked(cache / "lock", "another ./series fetches packages; waiting "
+                                "for it"):
+        why = _fetch(cache, python, version,
+                     [name for name in names if not (cache / name).exists()])
     found, missing = {}, {}
     for name in names:
-        folder = _folder(version, name)
-        with locked(folder.with_name(f"{folder.name}.lock"),
-                    f"another ./series fetches {name}; waiting for it"):
-            why = None if folder.exists() else _fetch(folder, version, name)
-        if why is None:
-            done = run([python, "-E", "-s", "-B", "-c", _VERSION, folder,
-                        name], check=False)
-            if done.returncode == 0:
-                found[name] = done.stdout.strip(), folder
-                continue
-            why = (done.stderr.strip().splitlines() or ["no import"])[-1]
-        missing[name] = why
+        done = run([python, "-E", "-s", "-B", "-c", _VERSION, cache / name,
+                    name], check=False)
+        if done.returncode == 0:
+            found[name] = done.stdout.strip(), cache / name
+            continue
+        said = done.stderr.strip().splitlines() or ["it cannot be imported"]
+        missing[name] = why.get(name, said[-1])
     return found, missing
 
 
-def _folder(version, name):
-    return cache_dir() / "bench" / ("cp%d%d-" % version[:2] + name)
-
-
-def _fetch(folder, version, name):
-    """Install a package into *folder*, whole; return why not, or None."""
-    say(f"fetching {name}")
-    scratch = tempfile.mkdtemp(prefix=".new-", dir=folder.parent)
-    try:
-        why = pip.install_into(scratch, version, name)
-        if why is None:
-            os.rename(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _fetch(cache, python, version, names):
+    """Install packages below *cache*, each whole; return {name: why not}."""
+    if not names:
+        return {}
+    say(f"fetching {', '.join(names)}")
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as scratch:
+        folders = {name: Path(scratch) / name for name in names}
+        why = pip.install_into(folders, python, version)
+        for name in set(names).difference(why):
+            folders[name].rename(cache / name)
     return why

@@ -160,7 +160,9 @@ def heading(results):
 
 def notes(results):
     """Return the lines that the tables need to be understood."""
-    told = [f"System calls were counted with "
+    told = ["Medians; ratio: to stock and, of clients, to patched "
+            "http.client.",
+            f"System calls were counted with "
             f"{results['system calls']['counted with']}."]
     told += [f"{name}: NOT RUN: {why}"
              for name, why in results["not run"].items()]

@@ -55,33 +55,28 @@ def install(python, interpreter):
                   f"do without it: --without-pip")
 
 
-def install_into(folder, version, name):
-    """Install the wheels of package *name*, and what it needs, in *folder*.
+def install_into(folders, python, version):
+    """Install wheels of packages, and what they need, into folders.
 
-    For CPython *version*, (3, 15), whatever Python has the pip.  Returns
-    None, or why it could not be done.
+    folders: {name: Path}; python: path of the interpreter that they are
+    for, of which nothing is changed; version: its version, (3, 15).
+    Returns {name: why it could not be done}.
     """
-    problem = "there is no pip; apt-get install python3-pip"
-    for pip in _pips():
-        problem = _call(
-            *pip, "install", "--quiet", "--disable-pip-version-check",
-            "--no-input", "--only-binary=:all:", "--retries=1",
-            "--timeout=5", "--python-version=%d.%d" % version[:2],
-            f"--target={folder}", name)
-        if problem is None:
-            break
-    return problem
-
-
-def _pips():
-    """Yield the command lines of the pips that there are."""
-    for other in filter(None, (sys.executable, shutil.which("python3"))):
-        if _check(other) is None:
-            yield other, "-m", "pip"
-            return
-    wheel = _bundled(sys.executable, None, None)
-    if wheel is not None:
-        yield sys.executable, f"{wheel}/pip"
+    others = _others(python)
+    with tempfile.TemporaryDirectory(prefix="series-") as scratch:
+        found = (get(other, version, scratch)
+                 for get in (_fetched, _bundled) for other in others)
+        pip = next(filter(None, found), None)
+        if pip is None:
+            return dict.fromkeys(folders, "no pip can be had; apt-get "
+                                          "install python3-pip may help")
+        # A wheel of pip's runs as it is.
+        told = {name: _call(python, "-IB", f"{pip}/pip", "install",
+                            "--quiet", "--disable-pip-version-check",
+                            "--no-input", "--only-binary=:all:",
+                            "--retries=1", f"--target={folder}", name)
+                for name, folder in folders.items()}
+    return {name: why for name, why in told.items() if why is not None}
 
 
 def _others(path):

@@ -1,0 +1,296 @@
+"""./series bench: that it measures what it says; no time is asserted."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import sys
+
+import pytest
+
+from tools import bench, bench_measures as measures, bench_peers
+from tools import bench_report as report, cli, demo, pip
+from tools.bench_lab import PROGRAMS, Lab
+from tools.common import LINES, Failure, build_dir
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"),
+                                reason="the benchmarks need Linux")
+
+BUILT = [line for line in LINES
+         if (build_dir() / line / "patched.json").is_file()]
+THIS = {"stock": sys.executable, "patched": sys.executable}
+TINY = measures.QUICK._replace(
+    small=measures.Plan(1, 2, 2, 5), large=measures.Plan(1, 1, 1, 1),
+    peers=measures.Plan(1, 1, 1, 5), connections=50)
+
+
+@pytest.fixture
+def lab():
+    with Lab() as lab:
+        yield lab
+
+
+def is_spread(told):
+    return 0 < told["low"] <= told["median"] <= told["high"]
+
+
+# All of it.
+
+@pytest.mark.skipif(not BUILT, reason="not at hand: ./series build gets one")
+def test_quick(tmp_path, capsys):
+    line = BUILT[-1]
+    assert cli.main(["bench", line, "--quick", "--tries", "3",
+                     "--without-peers", "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 79
+    assert sorted(os.listdir(tmp_path)) == [f"{line}.json", f"{line}.md"]
+    results = json.loads((tmp_path / f"{line}.json").read_text("utf-8"))
+    assert report.plain(results) == printed
+    assert (tmp_path / f"{line}.md").read_text(
+        "utf-8") == report.markdown(results)
+    see_shape(results)
+    assert set(results["memory"]) == set(BUILT)
+    # No path, no host name.
+    assert not re.search(r'"/|\\|\.(local|internal)\b', json.dumps(results))
+    assert os.uname().nodename not in json.dumps(results)
+
+
+def see_shape(results):
+    assert set(results["requests"]) == set(report.CASES)
+    for clocks in results["requests"].values():
+        for told in clocks.values():
+            assert all(is_spread(told[name])
+                       for name in ("stock", "patched", "ratio"))
+    assert all(map(is_spread, results["look"].values()))
+    for kind in measures.CONNECTIONS:
+        calls = results["system calls"][kind]
+        assert sum(calls["patched"].values()) == 1 + sum(
+            calls["stock"].values())
+    for label, sides in results["reliability"].items():
+        assert sides["stock"]["failed"] == sides["stock"]["tries"] == 3, label
+        assert sides["patched"]["flawless"], label
+        assert sides["patched"]["connections"] == 4, label
+    assert list(results["peers"]) == ["http.client, stock",
+                                      "http.client, patched"]
+    assert results["not run"] == dict.fromkeys(bench_peers.PEERS,
+                                               "--without-peers")
+
+
+def test_no_results_of_a_quick_run(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "measure", lambda *args, **kwargs: RESULTS)
+    assert cli.main(["bench", "--quick", "--without-peers"]) == 0
+    assert not os.listdir(tmp_path)
+    assert cli.main(["bench", "--without-peers"]) == 0
+    assert sorted(os.listdir(tmp_path)) == ["3.15.json", "3.15.md"]
+
+
+@pytest.mark.parametrize("tries", [0, demo.MAX_COUNT + 1])
+def test_tries(tries, capsys):
+    assert cli.main(["bench", "--tries", str(tries)]) == 1
+    assert "give a number from 1 to 1000" in capsys.readouterr().err
+
+
+# The programs and their server.
+
+def test_requests(lab):
+    results = measures.requests(lab, THIS, TINY)
+    assert set(results) == set(report.CASES)
+    assert is_spread(results["chunked"]["cpu"]["ratio"])
+
+
+def test_interpreters_take_turns():
+    told = []
+
+    class Child:
+        def __init__(self, name):
+            self.name = name
+
+        def ask(self, **command):
+            told.append(self.name)
+            return {"cpu": len(told), "wall": 100 - len(told)}
+    children = {"stock": Child("stock"), "patched": Child("patched")}
+    taken = {name: {"cpu": [], "wall": []} for name in children}
+    measures._sample(children, "GET", measures.Plan(1, 1, 2, 1), taken)
+    assert told == ["stock", "patched", "patched", "stock"]
+    assert taken == {"stock": {"cpu": [1e6], "wall": [96e6]},
+                     "patched": {"cpu": [2e6], "wall": [97e6]}}
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ("self.status = 201", "201, 13 bytes"),
+    ("self.length -= 1", "200, 12 bytes"),
+    ("self._close_conn(); self.length = 0", "200, 0 bytes"),
+])
+def test_a_wrong_response_is_seen(lab, tmp_path, wrong, said):
+    (tmp_path / "other.py").write_text(
+        "import http.client, sys\n"
+        "begin = http.client.HTTPResponse.begin\n"
+        "def other(self):\n"
+        "    begin(self)\n"
+        f"    {wrong}\n"
+        "http.client.HTTPResponse.begin = other\n"
+        f"sys.path.insert(0, {str(PROGRAMS)!r})\n"
+        "import clients\n"
+        "clients.main(sys.argv[1])\n")
+    child = lab.start(
+        sys.executable, tmp_path / "other.py",
+        json.dumps({"client": "http.client", **lab.address()}))
+    with pytest.raises(Failure, match="bench/other.py did not end well with "
+                                      f".*: GET: {said}"):
+        child.ask(measure="timed", case="GET", count=1)
+
+
+def test_a_wrong_request_is_refused(lab):
+    address = lab.address()
+    conn = http.client.HTTPConnection(address["host"], address["port"])
+    with contextlib.closing(conn):
+        for method, target, body in (("POST", "/small", b"other"),
+                                     ("GET", "/small", b"x" * 100),
+                                     ("GET", "/other", None)):
+            conn.request(method, target, body)
+            with conn.getresponse() as response:
+                assert (response.status, response.read()) == (400, b"")
+
+
+def test_a_second_connection_is_seen(lab):
+    wanted = {"one": (sys.executable, {}), "two": (sys.executable, {})}
+    with pytest.raises(Failure, match="2 clients used 1 connections"):
+        with lab.clients(wanted) as children:
+            children["one"].ask(measure="timed", case="GET", count=2)
+
+
+def test_system_calls_without_strace(lab, monkeypatch):
+    monkeypatch.setattr(measures, "_working_strace", lambda: None)
+    counted = measures.system_calls(lab, THIS)
+    assert counted["counted with"] == "sys.setprofile"
+    for kind in measures.CONNECTIONS:
+        calls = counted[kind]["stock"]
+        assert calls == counted[kind]["patched"]
+        assert sum(calls.values()) in (2, 3), kind
+
+
+def test_no_method_to_time(lab):
+    if hasattr(http.client.HTTPConnection, "poll_response"):
+        pytest.skip("this Python has the series")
+    with pytest.raises(Failure, match="has no .* to time; see bench/look.py"):
+        measures.look(lab, sys.executable, TINY)
+
+
+def test_a_program_that_crashes(lab):
+    with pytest.raises(Failure, match="^bench/clients.py did not end well "
+                                      "with .*: .*'nothing'$"):
+        lab.once(sys.executable, "clients.py", client="nothing")
+
+
+# Other clients.
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench_peers, "cache_dir", lambda: tmp_path)
+    return tmp_path / "bench" / "cp315"
+
+
+def write_package(folder, name):
+    (folder / name).mkdir(parents=True)
+    (folder / name / "__init__.py").touch()
+    about = folder / f"{name}-7.0.dist-info" / "METADATA"
+    about.parent.mkdir()
+    about.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 7.0\n")
+
+
+def test_packages(cache, monkeypatch):
+    calls = []
+
+    def install_into(folders, python, version):
+        calls.append(set(folders))
+        for name in set(folders) - {"pycurl"}:
+            write_package(folders[name], name)
+        folders["pycurl"].mkdir()
+        return {"pycurl": "no wheel"}
+    monkeypatch.setattr(pip, "install_into", install_into)
+    names = ["urllib3", "pycurl"]
+    for _ in range(2):
+        found, missing = bench_peers.find(sys.executable, (3, 15), names)
+        assert found == {"urllib3": ("7.0", cache / "urllib3")}
+        assert missing == {"pycurl": "no wheel"}
+    assert calls == [{"urllib3", "pycurl"}, {"pycurl"}]
+    assert sorted(os.listdir(cache)) == ["lock", "urllib3"]
+
+
+def test_no_pip(monkeypatch, tmp_path):
+    monkeypatch.setattr(pip, "_fetched", lambda *args: None)
+    monkeypatch.setattr(pip, "_bundled", lambda *args: None)
+    missing = pip.install_into({"httpx": tmp_path}, sys.executable, (3, 15))
+    assert missing == {"httpx": "no pip can be had; apt-get install "
+                                "python3-pip may help"}
+
+
+# Words.
+
+def spread(value):
+    return {"median": value, "low": value, "high": value}
+
+
+def both(stock, patched):
+    return {"stock": spread(stock), "patched": spread(patched),
+            "more": spread(patched - stock), "ratio": spread(patched / stock)}
+
+
+def make_results(*, calls=3, memory=2048, flawless=True):
+    sides = {"failed": 0, "twice": 0, "connections": 4, "tries": 3,
+             "flawless": True, "reasons": []}
+    return {
+        "line": "3.15", "version": "3.15.2", "patches": 5,
+        "machine": {"cpu": "A CPU", "cores": 2, "system": "Linux x86_64"},
+        "requests": {case: {"cpu": both(2000, 1000), "wall": both(50, 100)}
+                     for case in report.CASES},
+        "look": {"plain": spread(1.5), "TLS 1.3": spread(3.5)},
+        "system calls": {"counted with": "strace", **{
+            kind: {"stock": {"read": 2}, "patched": {"read": calls}}
+            for kind in measures.CONNECTIONS}},
+        "memory": {"3.15": {"RSS": both(1024, 99999),
+                            "tracemalloc": both(1024, memory)}},
+        "import": both(20000, 21000),
+        "peers": {"http.client, patched": {
+            "version": None, "cpu": {"time": spread(50), "ratio": spread(1)},
+            "wall": {"time": spread(100), "ratio": spread(1)}}, "httpx": {
+            "version": "7.0", "cpu": {"time": spread(99), "ratio": spread(2)},
+            "wall": {"time": spread(200), "ratio": spread(2)}}},
+        "reliability": {"FIN": {"stock": sides, "patched": {
+            **sides, "flawless": flawless, "twice": int(not flawless)}}},
+        "not run": {"pycurl": "no wheel"}}
+
+
+RESULTS = make_results()
+
+
+def test_words():
+    text = report.plain(RESULTS)
+    for line in [r"GET, 8 fields, CPU  +2\.0 ms  +1\.0 ms  +0\.50  +0\.50–0",
+                 r"look before sending, TLS 1.3  +-  +3\.5 .* 3\.0 µs OVER",
+                 r"system calls of a GET, plain  +2  +3  +1  +1$",
+                 r"idle connection, 3\.15, RSS  +1\.0 KiB  +97\.7 .* OVER$",
+                 r"import http\.client  +20\.0 ms  +21\.0 ms  +1\.0 ms  +2",
+                 r"httpx 7\.0  +5000  +0\.50  +99\.0 µs  +2\.00 ",
+                 r"System calls were counted with strace\.$",
+                 r"pycurl: NOT RUN: no wheel$"]:
+        assert re.search(f"^{line}", text, re.M), line
+    rows = [line.count("|") for line
+            in report.markdown(RESULTS).splitlines() if "|" in line]
+    assert set(rows) == {6, 8, 7}
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ({}, None),
+    ({"calls": 4}, "a GET, plain, costs 2 more system calls"),
+    ({"memory": 20 << 10}, "an idle connection of 3.15 holds 19.0 KiB more"),
+    ({"flawless": False}, "POSTs by patched after FIN: not each once"),
+])
+def test_broken_promises(wrong, said, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "measure",
+                        lambda *args, **kwargs: make_results(**wrong))
+    assert cli.main(["bench", "--quick"]) == (said is not None)
+    told = capsys.readouterr().err
+    assert f"a promise is broken: {said}" in told if said else not told
