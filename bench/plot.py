@@ -32,7 +32,8 @@ def draw_ratios(axes, requests):
              label={"cpu": "CPU", "wall": "wall clock"}[clock])
     axes.axvline(1, color="#444", linewidth=1)
     axes.set_title("time of patched / time of stock")
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2,
+                frameon=False)
 
 
 def draw_peers(axes, peers):
@@ -53,7 +54,7 @@ def main(packages, results, picture):
     from matplotlib import pyplot
     with open(results, encoding="utf-8") as file:
         told = json.load(file)
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.5, 3.4))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.5, 3.7))
     draw_ratios(left, told["requests"])
     draw_peers(right, told["peers"])
     for axes in left, right:

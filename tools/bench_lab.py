@@ -16,6 +16,7 @@ from tools.regrtest import environment
 PROGRAMS = ROOT / "bench"
 HOST = "127.0.0.1"
 TIMEOUT = 120       # seconds for one answer of a program
+GRACE = 10          # seconds for it to end
 
 
 class Child:
@@ -60,11 +61,11 @@ class Child:
                        f"{self._argv[0]}: {why}")
 
     def end(self):
-        """End the program: at once if it does not end by itself."""
+        """End the program, as it does by itself unless something hangs."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
-            self._process.wait(1)
+            self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
