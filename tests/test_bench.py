@@ -272,7 +272,7 @@ def test_words():
                  r"look before sending, TLS 1.3  +-  +3\.5 .* 3\.0 µs OVER",
                  r"system calls of a GET, plain  +2  +3  +1  +1$",
                  r"idle connection, 3\.15, RSS  +1\.0 KiB  +97\.7 .* OVER$",
-                 r"import http\.client, CPU  +20\.0 ms  +21\.0 ms  +1\.0 ms  +2",
+                 r"import http\.client, CPU  +20\.0 ms  +21\.0 ms  +1\.0 ms ",
                  r"httpx 7\.0  +5000  +0\.50  +99\.0 µs  +2\.00 ",
                  r"System calls were counted with strace\.$",
                  r"pycurl: NOT RUN: no wheel$"]:
