@@ -45,8 +45,11 @@ def make(library, line, *, folder=None):
             before[path] = _read(Path(library) / _inside(path))
             if before[path] is not None:
                 _stage(stack, path, before[path])
-        if not _push(stack, patches):
+        pushed, there = stack.push_missing(patches)
+        if not pushed:
             return {}
+        for patch in there:
+            say(f"{patch.name}: already in this CPython, skipped")
         after = {path: git.show(repo, stack.head, path) for path in paths}
     return {_inside(path): content for path, content in after.items()
             if content != before[path]}
@@ -77,24 +80,6 @@ def _stage(stack, path, content):
                     stdin=content)
     stack.git("update-index", "--add", "--cacheinfo",
               f"100644,{blob},{path}")
-
-
-def _push(stack, patches):
-    """Push what is not there yet; return whether there was anything."""
-    held = stack.held(patches)
-    skipped = list(patches[:held])
-    for patch in patches[held:]:
-        try:
-            stack.push(patch)
-        except series.ApplyFailure:
-            if not stack.holds([patch]):
-                raise
-            skipped.append(patch)
-    if len(skipped) == len(patches):
-        return False
-    for patch in skipped:
-        say(f"{patch.name}: already in this CPython, skipped")
-    return True
 
 
 def install(site, python, modules, library, version):

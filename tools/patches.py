@@ -30,8 +30,10 @@ class ApplyFailure(Failure):
 
     Attributes: patch (its name), file (path), hunk (its number within the
     file, from 1, or None if the whole file is at fault), where (the text
-    of those three for people).
+    of those three for people), pushed (what Stack.push_missing() had pushed).
     """
+
+    pushed = ()
 
     def __init__(self, patch, line, file, hunk, why):
         self.patch = patch
@@ -276,6 +278,25 @@ class Stack:
         mail = patch.mail(self.line)
         self.stage(mail, patch.name)
         return self.commit(mail)
+
+    def push_missing(self, patches):
+        """Push those of *patches* that are not in the tree yet.
+
+        Returns (list of (Patch, commit id), list of Patch that were there).
+        Raises ApplyFailure; its attribute pushed is then the list so far.
+        """
+        held = self.held(patches)
+        pushed, there = [], list(patches[:held])
+        for patch in patches[held:]:
+            try:
+                pushed.append((patch, self.push(patch)))
+            except ApplyFailure as exc:
+                # Merged upstream, without some that come before it here.
+                if not self.holds([patch]):
+                    exc.pushed = pushed
+                    raise
+                there.append(patch)
+        return pushed, there
 
     def stage(self, mail, name, *, only=None):
         """Apply a mail's diffs to the index, all of them or none.
