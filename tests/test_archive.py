@@ -217,6 +217,39 @@ def test_full_cache(fake, sid):
     assert not isinstance(caught.value, Unavailable)
 
 
+def test_prune(fake):
+    """Of the line, what is older; of others and of libraries, nothing."""
+    gone = ["python3.13_3.13.9-1_amd64.deb",
+            "libpython3.13-stdlib_3.13.9-1_amd64.deb",
+            "libpython3.13t64_3.13.9-1_amd64.deb",
+            "python3.13-dbg_0%3a3.13.9-1_amd64.deb"]
+    kept = ["python3.13_3.13.10-1_amd64.deb",
+            "python3.13-dbg_3.13.10-1_amd64.deb",
+            "libpython3.13-testsuite_3.13.18-1_all.deb",
+            "python3.1_3.1.2-1_amd64.deb", "python3.130_3.1.2-1_amd64.deb",
+            "python3.14_3.1.2-1_amd64.deb", "libc6_2.1-1_amd64.deb",
+            "python3.13_3.13.9.orig.tar.xz.part", "lock"]
+    suite = Suite(URI, "sid", "deb")
+    (suite.store / "partial").mkdir(parents=True)
+    for name in gone + kept:
+        (suite.store / name).touch()
+        (suite.store / "partial" / name).touch()
+    suite.prune("python3.13", "3.13.10-1")
+    for folder in suite.store, suite.store / "partial":
+        assert {path.name for path in folder.iterdir()
+                if path.is_file()} == set(kept)
+
+
+def test_prune_sources(fake):
+    suite = Suite(URI, "sid", "deb-src")
+    (suite.store / "partial").mkdir(parents=True)
+    for version in "3.13.9", "3.13.10":
+        (suite.store / f"python3.13_{version}.orig.tar.xz").touch()
+    suite.prune("python3.13", "3.13.10-2")
+    assert [path.name for path in suite.store.glob("*.xz")] == [
+        "python3.13_3.13.10.orig.tar.xz"]
+
+
 def test_source_tarball(fake):
     name = fake.add("sid", "python3.13", "3.13.15-1", {"P/x": "x"},
                     "sources")

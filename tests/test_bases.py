@@ -166,6 +166,68 @@ def test_fresh(fake):
     assert (common.build_dir() / "3.15" / "source").exists()
 
 
+def test_older_downloads_go(fake):
+    """Those of that line, once a newer one is there."""
+    fake.add_python("sid", "3.14", "3.14.10-1")
+    bases.get("3.14")
+    bases.get("3.15")
+    before = downloads()
+    fake.add_python("sid", "3.15", "3.15.3-1")
+    assert downloads() == before
+    archive._tried.clear()
+    bases.get("3.15", fresh=True)
+    assert downloads() == {name.replace("3.15.2-1", "3.15.3-1")
+                           for name in before}
+
+
+def test_older_downloads_stay_if_the_newer_ones_are_unusable(fake):
+    bases.get("3.15")
+    before = downloads()
+    fake.add_python("sid", "3.15", "3.15.3-1")
+    (fake.pool / "libpython3.15-testsuite_3.15.3-1_amd64.deb").write_bytes(
+        b"not a package")
+    archive._tried.clear()
+    with pytest.raises(Failure, match="could not be unpacked"):
+        bases.get("3.15", fresh=True)
+    assert before < downloads()
+
+
+def downloads():
+    return {path.name for path in (common.cache_dir() / "packages").iterdir()
+            if path.is_file()}
+
+
+UNPACKER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from tools import archive, bases, common
+common.ROOT = Path(sys.argv[2])
+bases.get("3.15")
+"""
+
+
+def test_downloads_in_use_stay(fake, tmp_path, monkeypatch):
+    """While one unpacks, another with a newer index cannot remove them."""
+    unpack, others = archive.unpack, []
+
+    def while_another_fetches(packages, root):
+        fake.add_python("sid", "3.15", "3.15.3-1")
+        others.append(subprocess.Popen(
+            [sys.executable, "-c", UNPACKER, str(ROOT),
+             str(tmp_path / "another")], stderr=subprocess.PIPE, text=True))
+        assert "at the downloads; waiting for it" in (
+            others[0].stderr.readline())
+        unpack(packages, root)
+    (tmp_path / "another").mkdir()
+    monkeypatch.setattr(archive, "unpack", while_another_fetches)
+    assert bases.get("3.15").version == "3.15.2"
+    _, said = others[0].communicate()
+    assert others[0].returncode == 0, said
+    names = " ".join(downloads())
+    assert "3.15.3-1" in names and "3.15.2-1" not in names
+
+
 def test_fresh_keeps_what_it_cannot_replace(fake):
     bases.get("3.15")
     fake.change(gone=["python3.15_3.15.2-1_amd64.deb"])

@@ -152,6 +152,21 @@ class Suite:
             raise Unavailable(f"{self} has no tarball of {package} {version}")
         return self.store / tarballs[0]
 
+    def prune(self, package, version):
+        """Remove downloads of what is older than *version* of *package*.
+
+        That is what the same source gave: of python3.13 also libpython3.13
+        and python3.13-dbg; nothing that other packages need, such as the C
+        library.  To be called with the cache locked.
+        """
+        same = re.compile(rf"(?:lib)?{re.escape(package)}(?![\d.])[^_]*_"
+                          rf"([^_]+?)(?:_\w+\.deb|\.orig\.tar\.\w+)")
+        for folder in (self.store, self.store / "partial"):
+            for path in folder.iterdir():
+                found = same.fullmatch(path.name)
+                if found and _older(urllib.parse.unquote(found[1]), version):
+                    path.unlink(missing_ok=True)
+
     def _prepare(self):
         for folder in ("lists/partial", "state", "none/partial"):
             (self.place / folder).mkdir(parents=True, exist_ok=True)
@@ -491,6 +506,13 @@ def _order(one, other):
     return 0
 
 
+def _older(one, other):
+    """Return whether version *one* is older; a tarball's has no revision."""
+    if "-" not in one:
+        other = other.rpartition("-")[0] or other
+    return _order(one) < _order(other)
+
+
 def upstream(version):
     """Return the numbers of a Debian version: "3.15.2-1" is (3, 15, 2)."""
     digits = re.match(r"(?:\d+:)?(\d+(?:\.\d+)*)", version)
@@ -506,8 +528,8 @@ def using_cache():
         raise Failure(f"the folder for downloads, {folder}, cannot be made "
                       f"({exc.strerror}); set XDG_CACHE_HOME to one that "
                       f"can") from exc
-    return locked(folder / "lock", "another ./series is fetching; waiting "
-                                   "for it")
+    return locked(folder / "lock", "another ./series is at the downloads; "
+                                   "waiting for it")
 
 
 def unpack(packages, folder):

@@ -1,5 +1,6 @@
 """What every verb of ./series shares: places, failures, subprocesses."""
 
+import argparse
 import contextlib
 import fcntl
 import os
@@ -20,6 +21,14 @@ class Failure(Exception):
     """
 
 
+def known_line(text):
+    """Return *text* if it is a line; for argparse's type=."""
+    if text not in LINES:
+        raise argparse.ArgumentTypeError(
+            f"there is no line {text}; take one of {', '.join(LINES)}")
+    return text
+
+
 def build_dir():
     """Where trees and interpreters are built: build/ in this checkout."""
     return ROOT / "build"
@@ -35,6 +44,14 @@ def cache_dir():
                           "XDG_CACHE_HOME nor HOME is set; set one of them")
         base = os.path.join(home, ".cache")
     return Path(base) / "cpython-persistent-http"
+
+
+def absent(path):
+    """Return what to say about a path that does not exist."""
+    if os.path.islink(path):
+        return (f"{path} is a link to {os.path.realpath(path)}, which does "
+                f"not exist")
+    return f"{path} does not exist"
 
 
 def need_program(name, package=None):

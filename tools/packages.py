@@ -51,20 +51,26 @@ def make(place, line, debug):
     if shutil.which("apt-get"):
         need_program("dpkg-deb", "dpkg")
         need_program("tar")
+    root = place / "root"
+    # Until they are unpacked: another one may remove what is older than its.
     with archive.using_cache():
         packages, version, suite = _fetch(line, debug)
-    _clear(place)
-    say(f"unpacking CPython {version} to {place}")
-    root = place / "root"
-    for name in ("lib", "lib64", "bin", "sbin"):
-        (root / "usr" / name).mkdir(parents=True)
-        (root / name).symlink_to(Path("usr") / name)
-    archive.unpack(packages, root)
+        _clear(place)
+        say(f"unpacking CPython {version} to {place}")
+        _unpack(packages, root)
+        suite.prune(f"python{line}", version)
     _relocate(root, line)
     _commit_library(place, line, version)
     return _write_stamp(
         place, version=".".join(map(str, archive.upstream(version))),
         origin=f"binary packages {version} of {suite}", debug=debug)
+
+
+def _unpack(packages, root):
+    for name in ("lib", "lib64", "bin", "sbin"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(Path("usr") / name)
+    archive.unpack(packages, root)
 
 
 def _fetch(line, debug):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tools import archive, git
 from tools.archive import Unavailable
-from tools.common import Failure, say
+from tools.common import Failure, absent, say
 from tools.trees import OLDEST, Tree
 
 PUBLIC = "https://github.com/python/cpython"
@@ -58,6 +58,7 @@ def _from_archive(line, folder):
                 continue
             say(f"unpacking the source of CPython {version}")
             unpack(tarball, folder)
+            suite.prune(package, version)
             return version, f"source package {version} of {suite}"
     problems = [problem, *archive.problems("deb-src")]
     raise next(filter(None, problems), None) or Unavailable(
@@ -112,10 +113,11 @@ class Named:
     """
 
     def __init__(self, where):
-        self.path = Path(os.path.expanduser(where)).resolve()
+        named = Path(os.path.expanduser(where))
+        self.path = named.resolve()
         if not self.path.exists():
-            raise Failure(f"{where} does not exist; name a directory or "
-                          f"tarball with CPython's source")
+            raise Failure(f"{absent(named)}; name a directory or tarball "
+                          f"with CPython's source")
 
     @property
     def slug(self):
