@@ -300,8 +300,19 @@ def test_not_a_cpython_tree(project, tmp_path):
     assert "is not a CPython tree" in refused(project, tmp_path)
 
 
+def test_other_project_with_a_client(project, tmp_path):
+    """Not asked for its line, as if it were a CPython."""
+    faketree.write(tmp_path, "http/client.py", "def get(url): ...\n")
+    for options in (), ("--line", "3.15"):
+        assert "is not a CPython tree" in refused(project, tmp_path, *options)
+
+
 def test_no_such_folder(project, tmp_path, tree):
     assert "does not exist" in refused(project, tmp_path / "nowhere")
+    link = tmp_path / "link"
+    link.symlink_to("gone")
+    assert refused(project, link).startswith(
+        f"series: {link} is a link to {tmp_path}/gone, which does not exist;")
     assert "is not a folder" in refused(project, tree / "Misc/ACKS")
 
 
@@ -313,6 +324,24 @@ def test_too_old(project, tmp_path, version):
     assert refused(project, repo).endswith(
         f"is CPython {told}; the series needs 3.13.15 or newer")
     assert state(repo) == before
+
+
+@pytest.mark.parametrize("version, line, said", [
+    ((3, 13, 15), "3.15", "is CPython 3.13.15, not 3.15; leave out --line "),
+    ((3, 16, 0), "3.13", "is CPython 3.16.0, not 3.13; leave out --line "),
+    ((3, 13, 14), "3.13", "is CPython 3.13.14; the series needs 3.13.15"),
+])
+def test_line_that_the_tree_is_not(project, tmp_path, version, line, said):
+    repo = faketree.checkout(tmp_path / "tree", version)
+    before = state(repo)
+    assert said in refused(project, repo, "--line", line)
+    assert state(repo) == before
+
+
+def test_line_that_the_tree_is(project, tmp_path):
+    repo = faketree.checkout(tmp_path / "tree", (3, 16, 0))
+    assert "newer than 3.15" in applied(project, repo, "--line",
+                                        "3.15").stderr
 
 
 def test_dirty(project, repo):

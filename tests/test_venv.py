@@ -356,7 +356,9 @@ def test_upgrade_of_one_whose_python_is_gone(env, base, upgrade, capsys):
     base.python.unlink()
     capsys.readouterr()
     assert upgrade(env) == 1
-    assert f"{env / 'bin' / 'python'} does not exist" in failure(capsys)
+    assert failure(capsys) == (
+        f"{env}/bin/python is a link to {base.python}, which does "
+        f"not exist; remove {env} and make it anew")
 
 
 # What cannot be done.

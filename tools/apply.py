@@ -3,15 +3,17 @@
 A git checkout gets a new branch with one commit per patch, checked out; the
 branch that was checked out stays as it was.  Any other folder is changed in
 place: a source tree, or a standard library alone (the parts for Doc, Misc
-and, where there are no tests, Lib/test are then left out).  A patch that is
-already there is skipped.
+and, where there are no tests, Lib/test are then left out).
+
+A patch that is there already, as upstream took it, is skipped, which is
+said.  If nothing is left to be done, that is an error: the exit status is 1.
 """
 
 import argparse
 import os
 
 from tools import patches as series
-from tools.common import LINES, Failure, need_program, say
+from tools.common import Failure, known_line, need_program, say
 from tools.files import replace_files, uninterrupted
 from tools.git import COMMITTER, call, complaint, git, line as git_line
 from tools.trees import Tree
@@ -35,7 +37,7 @@ def add_arguments(parser):
                         " named BRANCH-PATCH")
     parser.add_argument("--branch", metavar="BRANCH", default=BRANCH,
                         help="name of the new branch (default: %(default)s)")
-    parser.add_argument("--line", choices=LINES,
+    parser.add_argument("--line", metavar="LINE", type=known_line,
                         help="which CPython it is, for a tree that does not "
                         "tell")
     # For tests: a series other than patches/.
@@ -66,26 +68,23 @@ def _stack_up(stack, tree, patches):
     Failure if nothing is left to be done.
     """
     patches = [patch for patch in patches if _concerns(stack, patch)]
-    held = stack.held(patches)
-    skipped = list(patches[:held])
-    pushed = []
-    for patch in patches[held:]:
-        try:
-            pushed.append((patch, stack.push(patch)))
-        except series.ApplyFailure as exc:
-            if not stack.holds([patch]):
-                raise _nothing_changed(exc, pushed) from exc
-            skipped.append(patch)
+    try:
+        pushed, there = stack.push_missing(patches)
+    except series.ApplyFailure as exc:
+        raise _nothing_changed(exc) from exc
     if not pushed:
         raise Failure(f"already applied: {tree.top} has all of the series "
                       f"up to {patches[-1].name}; nothing to do")
-    for patch in skipped:
+    for patch in there:
         say(f"{patch.name}: already in the tree, skipped")
     return pushed
 
 
-def _nothing_changed(failure, pushed):
-    upto = f" (what does apply: --upto {pushed[-1][0].name})" if pushed else ""
+def _nothing_changed(failure):
+    upto = ""
+    if failure.pushed:
+        patch, _ = failure.pushed[-1]
+        upto = f" (what does apply: --upto {patch.name})"
     return Failure(f"{failure}; nothing was changed{upto}")
 
 

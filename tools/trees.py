@@ -6,7 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from tools.common import LINES, Failure
+from tools.common import LINES, Failure, absent
 from tools.git import COMMITTER, call, git
 
 OLDEST = (3, 13, 15)    # the first release the patches are written for
@@ -80,11 +80,11 @@ class Tree:
 
     def _find_library(self):
         for prefix in ("Lib/", ""):
-            if (self.top / prefix / "http" / "client.py").is_file():
+            if _is_library(self.top / prefix):
                 return prefix
         raise Failure(f"{self.top} is not a CPython tree: it has no "
-                      f"Lib/http/client.py; name a checkout, a source tree "
-                      f"or a standard library's folder")
+                      f"Lib/http/client.py of CPython's; name a checkout, a "
+                      f"source tree or a standard library's folder")
 
     def _has(self, name):
         if not self.prefix and not name.startswith("Lib/"):
@@ -92,11 +92,18 @@ class Tree:
         return self.path(name).exists()
 
 
+def _is_library(folder):
+    # Other projects have an http/client.py, too.
+    client = folder / "http" / "client.py"
+    return client.is_file() and b"\nclass HTTPConnection" in (
+        client.read_bytes())
+
+
 def _folder(folder):
     path = Path(os.path.expanduser(folder))
     if not path.exists():
-        raise Failure(f"{folder} does not exist; name a CPython checkout, "
-                      f"source tree or standard library's folder")
+        raise Failure(f"{absent(path)}; name a CPython checkout, source "
+                      f"tree or standard library's folder")
     if not path.is_dir():
         raise Failure(f"{folder} is not a folder; unpack it first and name "
                       f"the folder")
@@ -116,7 +123,7 @@ def _is_checkout(top):
     inside = _toplevel(top)
     if inside is None or inside == top:
         return inside is not None
-    if (inside / "Lib" / "http" / "client.py").is_file() and (
+    if _is_library(inside / "Lib") and (
             inside / "Include" / "patchlevel.h").is_file():
         raise Failure(f"{top} is inside the checkout {inside}; name that")
     return False
@@ -157,17 +164,22 @@ def _version(top, prefix):
 
 def _line(top, version, wanted):
     """Return (line, whether the tree is newer than that line)."""
-    if wanted:
-        return wanted, False
     if not version:
-        raise Failure(f"{top} does not tell which CPython it is; name the "
+        if wanted:
+            return wanted, False
+        raise Failure(f"{top} does not tell which CPython it is: it has no "
+                      f"Include/patchlevel.h; for ./series apply, name the "
                       f"line: --line {LINES[-1]}")
+    told = ".".join(map(str, version))
     if version < OLDEST[:len(version)]:
-        told = ".".join(map(str, version))
         oldest = ".".join(map(str, OLDEST))
         raise Failure(f"{top} is CPython {told}; the series needs {oldest} "
                       f"or newer")
     line = "%d.%d" % version[:2]
-    if line in LINES:
-        return line, False
-    return LINES[-1], True
+    newer = line not in LINES
+    if newer:
+        line = LINES[-1]
+    if wanted not in (None, line):
+        raise Failure(f"{top} is CPython {told}, not {wanted}; leave out "
+                      f"--line {wanted}")
+    return line, newer

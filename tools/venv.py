@@ -27,7 +27,7 @@ import subprocess
 from pathlib import Path
 
 from tools import build, overlay, patches, pip
-from tools.common import LINES, Failure, need_program, say
+from tools.common import LINES, Failure, absent, need_program, say
 from tools.places import plain_failures, remove, see_writable
 from tools.trees import OLDEST
 
@@ -112,14 +112,14 @@ def _find(named):
     text = os.path.expanduser(os.fspath(named))
     if os.sep not in text:
         found = shutil.which(text)
-        if found is None and not os.path.exists(text):
+        if found is None and not os.path.lexists(text):
             raise Failure(f"there is no program {text}; name an "
                           f"interpreter's path: --python PYTHON")
         text = found or text
     path = Path(os.path.abspath(text))
     if not path.exists():
-        raise Failure(f"{path} does not exist; name an interpreter: "
-                      f"--python PYTHON")
+        raise Failure(f"{absent(path)}; name an interpreter: --python "
+                      f"PYTHON")
     if path.is_dir():
         raise Failure(f"{path} is a folder; name the interpreter in it: "
                       f"--python PYTHON")
@@ -277,6 +277,8 @@ def _upgrade(top, args):
     if not _is_ours(top):
         raise Failure(f"{top} has no modules of ./series venv in it, so "
                       f"there is nothing to upgrade; name another")
+    if not python.exists():
+        raise Failure(f"{absent(python)}; remove {top} and make it anew")
     interpreter = Interpreter(python)
     if not (interpreter.site / overlay.PACKAGE).exists():
         raise Failure(f"{python} is CPython {interpreter.text} now, and "
