@@ -77,6 +77,7 @@ def test_cover_letter(base, exported, tmp_path):
     assert "From: Ada Example <ada@example.org>" in text
     assert "  probe\n    gh-2: Look before sending\n" in text
     assert "for CPython 3.15.2." in text
+    assert "    git am FOLDER/*.patch\n" in text
     assert "      3 +    0 -  Lib/http/client.py" in text
     assert all(len(line) < 80 for line in text.splitlines()
                if "NEWS.d" not in line)

@@ -226,6 +226,24 @@ def get(line=None, *, debug=False, named=None, configure=None,
         return _from_anywhere(line, debug, fresh)
 
 
+def newest(**options):
+    """Return get(LINE, **options) for the newest LINE that can be had."""
+    return first_of(LINES[::-1], lambda line: get(line, **options))
+
+
+def first_of(lines, get_one):
+    """Return get_one(LINE) for the first of *lines* that is available.
+
+    Why not the ones before is said; Unavailable is raised if none is.
+    """
+    for line in lines[:-1]:
+        try:
+            return get_one(line)
+        except Unavailable as exc:
+            say(f"{exc}; trying another line")
+    return get_one(lines[-1])
+
+
 def source_tree(line="3.13", *, named=None):
     """Return the Path of a whole source tree of *line*, build/LINE/source.
 

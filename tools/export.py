@@ -1,8 +1,9 @@
 """Write the series as mails for one line, with a cover letter.
 
-The patches in DIR apply to that line with "git am DIR/*.patch" and have
-three lines of context again, whatever patches/ has.  LINE is the newest
-that can be had, unless it or a checkout is named.
+The patches in DIR apply to that line with "git am DIR/*.patch", numbered
+so that this takes them in order, and have three lines of context again,
+whatever patches/ has.  LINE is the newest that can be had, unless it or a
+checkout is named.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import re
 from pathlib import Path
 
 from tools import bases, patches as series, targets
-from tools.common import LINES, Failure, need_program, say
+from tools.common import Failure, known_line, need_program
 from tools.files import replace_files
 from tools.git import git
 from tools.mails import DIFF
@@ -28,9 +29,10 @@ http.client learns to use a connection again safely, and to notice that the
 server has closed it.  Each patch is complete: code, tests, documentation
 and NEWS entry; with it and those before it, the regression suite passes.
 
-These patches are for CPython {version}.  To apply them:
+These patches are for CPython {version}.  To apply them, in a checkout of
+it, where FOLDER has these mails:
 
-    git am {glob}
+    git am FOLDER/*.patch
 
 {listing}
 """
@@ -38,7 +40,7 @@ These patches are for CPython {version}.  To apply them:
 
 def add_arguments(parser):
     parser.add_argument("dir", metavar="DIR", help="a new or empty folder")
-    parser.add_argument("line", metavar="LINE", nargs="?", choices=LINES,
+    parser.add_argument("line", metavar="LINE", nargs="?", type=known_line,
                         help="the line to export for")
     parser.add_argument("--tree", metavar="CHECKOUT",
                         help="export for this checkout or source tree")
@@ -104,14 +106,10 @@ def _target(args, patches):
 
 def _base(line):
     """Return the Base of a line, or the newest that can be had."""
-    if line is not None:
-        return bases.get(line)
-    for line in reversed(LINES):
-        try:
-            return bases.get(line)
-        except bases.Unavailable as exc:
-            say(f"{line}: {exc}")
-    raise Failure("no line can be had; name a checkout: --tree CHECKOUT")
+    try:
+        return bases.newest() if line is None else bases.get(line)
+    except bases.Unavailable as exc:
+        raise Failure(f"{exc}; or name a checkout: --tree CHECKOUT") from exc
 
 
 def _mails(patches, target):
@@ -153,7 +151,7 @@ def _cover(patches, mails, version):
         zero="0" * 40, author=f"{headers[-1]['Author']} "
         f"<{headers[-1]['Email']}>", date=headers[-1]["Date"],
         none="0" * width, count=len(mails), title=TITLE, version=version,
-        glob="*.patch", listing="\n".join(listing + [""] + _stat(mails)),
+        listing="\n".join(listing + [""] + _stat(mails)),
     ).encode("utf-8", "surrogateescape")
 
 
