@@ -134,10 +134,12 @@ def test_lines_that_cannot_be_had(line, run):
                      "0 passed, 0 failed, 0 skipped"]
 
 
-def test_unknown_line(line, run):
+def test_unknown_line(line, run, capsys):
     add_feature(line, GOOD)
-    with pytest.raises(Failure, match="no line 3.9; take some of 3.13"):
+    with pytest.raises(SystemExit) as caught:
         run("3.9")
+    assert caught.value.code == 2
+    assert "no line 3.9; take one of 3.13" in capsys.readouterr().err
 
 
 def test_failures(line, run):

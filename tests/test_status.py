@@ -101,9 +101,22 @@ def test_named_lines(lines, show):
     assert code == 0 and "3.15: cannot be had" in out
 
 
-def test_unknown_line(lines, show):
-    with pytest.raises(Failure, match="there is no line 3.12; take some of"):
+def test_lines_are_in_order_and_once(lines, show):
+    code, out = show("3.15", "3.14", "3.13", "3.14")
+    assert code == 1
+    assert out.splitlines()[0].split() == ["patch", "3.13", "3.14"]
+    del lines["3.13"]
+    code, out = show()
+    assert [note[:5] for note in out.splitlines()[-3:]] == [
+        "3.13:", "3.14:", "3.15:"]
+
+
+def test_unknown_line(lines, show, capsys):
+    with pytest.raises(SystemExit) as caught:
         show("3.12")
+    assert caught.value.code == 2
+    assert "there is no line 3.12; take one of 3.13" in (
+        capsys.readouterr().err)
 
 
 def test_nothing_at_hand(lines, show):

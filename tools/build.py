@@ -1,71 +1,86 @@
-"""A CPython with the series: get one, apply the patches, prove it.
+"""A CPython with the series: get one, apply the patches, prove it."""
+
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+from tools import bases, demo, git, targets
+from tools.common import LINES, Failure, known_line, say
+from tools.patches import commit_onto, digest, load
+from tools.places import see_writable
+
+DESCRIPTIONS = {
+    "build": """\
+A CPython with the series: get one, apply the patches, prove it.
 
   ./series build            the newest CPython that can be had
   ./series build 3.14       that line
   ./series build --from DIR compile the source tree, checkout or tarball DIR
   ./series build 3.13 --from-source --prefix ~/py -- --with-pydebug
                             compile the source of 3.13, and install it
-  ./series python 3.14      print the path of the interpreter
-  ./series tree 3.13        print the path of a working tree with the series
-                            as commits, to edit
 
 LINE comes as binary packages of Debian's archive, through apt; nothing is
 installed.  All of it is below build/, where build/LINE/source is the working
-tree to edit and nothing else is precious.
-"""
+tree to edit and nothing else is precious.  A demonstration, the stock
+interpreter and the patched one against a server that hangs up, ends it.
+""",
+    "python": """\
+Print the path of the interpreter that ./series build makes.
 
-import functools
-import json
-import os
-import re
-import shlex
-import sys
-from pathlib import Path
+  "$(./series python)" PROGRAM      run something with it
 
-from tools import bases, demo, git
-from tools.bases import Unavailable
-from tools.common import LINES, Failure, say
-from tools.patches import commit_onto, digest, load
-from tools.places import see_writable
+It is built first if it is not there, or is not up to date.  Its path is all
+that goes to stdout; if it cannot be had, nothing does.
+""",
+    "tree": """\
+Print the path of a working tree: the source with the series as commits.
 
-_DEFAULT = " (default: the newest that can be had)"
+  cd "$(./series tree)"
+
+It is build/LINE/source, on the branch series, with one commit per patch upon
+the tag base; ./series refresh writes patches/ from these commits.  Once made,
+it is left as it is: it is the one place below build/ with work of yours.
+""",
+}
+
+# What argparse would write, and what follows "--".
+_USAGE = {
+    "build": """\
+%(prog)s [-h] [--from WHERE] [--from-source] [--fresh]
+                    [--prefix DIR] [LINE] [-- CONFIGURE_ARGUMENT...]""",
+    "python": """\
+%(prog)s [-h] [--from WHERE] [--from-source] [LINE]
+                     [-- CONFIGURE_ARGUMENT...]""",
+}
+
+_DEFAULT = {
+    "build": "the newest that can be had",
+    "python": "the newest that can be had",
+    "tree": "the one that has a working tree, else the oldest with a source",
+}
 
 
 def add_arguments(parser):
-    parser.add_argument("line", nargs="?", metavar="LINE", choices=LINES,
-                        help=f"{', '.join(LINES)}{_DEFAULT}")
+    verb = parser.prog.split()[-1]
+    parser.usage = _USAGE.get(verb)
+    parser.add_argument("line", nargs="?", metavar="LINE", type=known_line,
+                        help=f"{', '.join(LINES)} (default: "
+                             f"{_DEFAULT[verb]})")
     parser.add_argument("--from", dest="named", metavar="WHERE",
                         help="a directory or tarball with CPython's source, "
                              "which is only read")
-    if parser.prog.endswith(" tree"):
+    if verb == "tree":
         return
     parser.add_argument("--from-source", action="store_true",
                         help="compile LINE's source instead of taking "
                              "binary packages")
-    if parser.prog.endswith(" build"):
+    if verb == "build":
         parser.add_argument("--fresh", action="store_true",
                             help="make it anew, of what can be had by now")
         parser.add_argument("--prefix", metavar="DIR",
                             help="install what was compiled into DIR")
-    # Only this usage tells about "--", and it is too long for one line.
-    usage = parser.format_usage().partition(": ")[2].split(" [LINE]")[0]
-    parser.usage = (f"{usage}\n              [LINE] "
-                    f"[-- CONFIGURE_ARGUMENT...]")
-    parser.parse_known_args = functools.partial(
-        _parse_known_args, parser.parse_known_args)
-    parser.set_defaults(configure=None)
-
-
-def _parse_known_args(parse, args=None, namespace=None):
-    # argparse cannot keep what follows "--" apart from an optional LINE.
-    args = list(sys.argv[1:] if args is None else args)
-    tail = None
-    if "--" in args:
-        cut = args.index("--")
-        args, tail = args[:cut], args[cut + 1:]
-    parsed, unknown = parse(args, namespace)
-    parsed.configure = tail
-    return parsed, unknown
 
 
 def run(args):
@@ -177,20 +192,7 @@ def patched(line=None, **options):
 def _base(line, *, named=None, **options):
     if line is not None or named is not None:
         return bases.get(line, named=named, **options)
-    return _newest(lambda line: bases.get(line, **options))
-
-
-def _newest(get):
-    """Return get(LINE) for the newest LINE for which it is available."""
-    for line in reversed(LINES):
-        try:
-            return get(line)
-        except Unavailable as exc:
-            if line == LINES[0]:
-                raise
-            say(f"{exc}; trying an older line")
-            problem = exc
-    raise problem
+    return bases.newest(**options)
 
 
 def _tip(base):
@@ -218,12 +220,15 @@ def working_tree(line=None, named=None):
     """Return the Path of a source tree with the series as commits to edit.
 
     It is build/LINE/source, on the branch series, one commit per patch upon
-    the tag base.  Once there, it is left as it is.  Raises Failure.
+    the tag base.  Once there, it is left as it is.  Without *line* and
+    *named* it is the one that is there, or of the oldest line that has a
+    source, as a patch that fits that one fits most.  Raises Failure.
     """
-    if line is None and named is not None:
-        line = bases.line_of(named)
     if line is None:
-        source = _newest(bases.source_tree)
+        line = (targets.only_line("tree") if named is None
+                else bases.line_of(named))
+    if line is None:
+        source = bases.first_of(LINES, bases.source_tree)
         line = source.parent.name
     else:
         source = bases.source_tree(line, named=named)

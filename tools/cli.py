@@ -10,7 +10,8 @@ from tools.common import Failure
 
 # Verb -> (module, one line of help), in the order --help shows them.
 # A module has add_arguments(parser) and run(args), which returns the exit
-# status; where a module serves several verbs, args.verb tells which.
+# status.  Where a module serves several verbs, args.verb tells which, and
+# DESCRIPTIONS has what --help says of each; else it is the module's own text.
 VERBS = {
     "build": ("build", "get a CPython, apply the series, prove it"),
     "python": ("build", "print the path of a patched interpreter"),
@@ -25,6 +26,9 @@ VERBS = {
     "bench": ("bench", "measure stock, patched and other clients"),
 }
 
+# What follows "--" is for configure: args.configure, None if there is none.
+CONFIGURING = ("build", "python")
+
 DESCRIPTION = """\
 A series of patches that makes persistent connections safe in CPython's
 http.client, and in what is built on it.  ./series VERB --help tells the rest.
@@ -38,15 +42,33 @@ def make_parser():
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, (module_name, text) in VERBS.items():
         module = importlib.import_module(f"tools.{module_name}")
-        module.add_arguments(verbs.add_parser(
-            verb, help=text, description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter))
+        told = getattr(module, "DESCRIPTIONS", {verb: module.__doc__})
+        its_own = verbs.add_parser(
+            verb, help=text, description=told[verb],
+            formatter_class=argparse.RawDescriptionHelpFormatter)
+        its_own.set_defaults(usage_error=its_own.error)
+        module.add_arguments(its_own)
     return parser
+
+
+def parse(argv):
+    """Return the parsed arguments; exit with 2 if they are wrong."""
+    configure = None
+    if argv[:1] and argv[0] in CONFIGURING and "--" in argv:
+        # argparse cannot keep apart what follows it and an optional LINE.
+        cut = argv.index("--")
+        argv, configure = argv[:cut], argv[cut + 1:]
+    args, unknown = make_parser().parse_known_args(argv)
+    if unknown:
+        # By the verb's own parser, which shows the verb's usage.
+        args.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.configure = configure
+    return args
 
 
 def main(argv=None):
     """Run one verb; return the exit status (0 good, 1 failed, 2 usage)."""
-    args = make_parser().parse_args(argv)
+    args = parse(sys.argv[1:] if argv is None else list(argv))
     # Ended by a signal, clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

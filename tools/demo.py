@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 from tools import demo_server
-from tools.common import LINES, Failure
+from tools.common import Failure, known_line
 
 CLIENT = Path(__file__).with_name("demo_client.py")
 COUNT = 30
@@ -34,7 +34,8 @@ PER_POST = 0.2      # seconds
 
 
 def add_arguments(parser):
-    parser.add_argument("line", nargs="?", metavar="LINE", choices=LINES,
+    parser.add_argument("line", nargs="?", metavar="LINE",
+                        type=known_line,
                         help="3.13, 3.14 or 3.15 (default: the newest that "
                              "can be had), built if need be")
     parser.add_argument("--count", type=int, default=COUNT, metavar="N",

@@ -27,7 +27,7 @@ from pathlib import Path
 from tools import mails, overrides, patches as series, placement, targets
 from tools import views
 from tools.apply import refuse_unready
-from tools.common import LINES, ROOT, Failure, need_program
+from tools.common import LINES, ROOT, Failure, known_line, need_program
 from tools.files import replace_files
 from tools.git import call, commit_id, git, line as git_line
 from tools.targets import Target
@@ -37,7 +37,7 @@ CONTEXT = (3, 2, 1)     # lines; the first that fits everywhere is taken
 
 
 def add_arguments(parser):
-    parser.add_argument("line", metavar="LINE", nargs="?", choices=LINES,
+    parser.add_argument("line", metavar="LINE", nargs="?", type=known_line,
                         help="whose working tree (default: the only one)")
     parser.add_argument("--tree", metavar="DIR",
                         help="the working tree, instead of build/LINE/source")
@@ -45,7 +45,7 @@ def add_arguments(parser):
                         help="the commit that the series begins after "
                         "(default: what ./series apply noted, or base)")
     parser.add_argument("--override", metavar="LINE", action="append",
-                        default=[], choices=LINES,
+                        default=[], type=known_line,
                         help="where a patch does not apply to LINE, write a "
                         "version for it, merged by git")
     parser.add_argument("--check", action="store_true",
@@ -107,26 +107,16 @@ def _source(args):
                           f"series to one first: ./series apply DIR")
         top, line = tree.top, tree.line
     else:
-        line = args.line or _only_line()
-        top = targets.working_tree(line)
+        line = args.line or targets.only_line("refresh")
+        top = targets.working_tree(line) if line else None
         if top is None:
-            raise Failure(f"there is no working tree of {line}; make one: "
-                          f"./series tree {line}")
+            raise Failure(f"there is no working tree"
+                          f"{f' of {line}' if line else ''}; make one: "
+                          f"./series tree {line or LINES[0]}")
     refuse_unready(top)
     _refuse_forgotten(top)
     base = _base(top, args.base)
     return Target(f"{line} source", line, top, base, (), str(top))
-
-
-def _only_line():
-    lines = [line for line in LINES if targets.working_tree(line)]
-    if not lines:
-        raise Failure("there is no working tree; make one: "
-                      f"./series tree {LINES[0]}")
-    if len(lines) > 1:
-        raise Failure(f"there are working trees of {', '.join(lines)}; say "
-                      f"which: ./series refresh {lines[0]}")
-    return lines[0]
 
 
 def _refuse_forgotten(top):

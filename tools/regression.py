@@ -21,13 +21,15 @@ debug interpreter and looks for references that leak.
 
 from tools import bases, build, eachpatch, patches as series, regrtest
 from tools import runner, suite
-from tools.common import LINES, Failure, build_dir, need_program, say
+from tools.common import (LINES, Failure, build_dir, known_line,
+                          need_program, say)
 from tools.regrtest import Counts
 from tools.suite import Report
 
 
 def add_arguments(parser):
     parser.add_argument("lines", metavar="LINE", nargs="*",
+                        type=known_line,
                         help=f"lines to run (default: {' '.join(LINES)})")
     parser.add_argument("--each-patch", action="store_true",
                         help="prove every patch on its own")
@@ -59,26 +61,13 @@ def run(args):
 
 
 def _lines(args):
-    for line in args.lines:
-        if line not in LINES:
-            raise Failure(f"there is no line {line}; take some of "
-                          f"{', '.join(LINES)}")
     if args.named:
         return [args.lines[0] if args.lines else None]
     if args.lines:
         return list(dict.fromkeys(args.lines))
     if args.each_patch:
-        return [_newest()]
+        return [bases.newest().line]
     return list(LINES)
-
-
-def _newest():
-    for line in reversed(LINES):
-        try:
-            return bases.get(line).line
-        except bases.Unavailable as exc:
-            say(f"{line}: {exc}")
-    raise Failure("no line can be had; see above")
 
 
 def _run_line(report, line, patches, args):

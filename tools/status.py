@@ -11,7 +11,7 @@ import contextlib
 
 from tools import patches as series
 from tools import placement, targets
-from tools.common import LINES, Failure, need_program
+from tools.common import LINES, Failure, known_line, need_program
 
 APPLIES, OVERRIDE, FAILS, BEHIND, HELD = (
     "applies", "override", "FAILS", "-", "is there")
@@ -19,6 +19,7 @@ APPLIES, OVERRIDE, FAILS, BEHIND, HELD = (
 
 def add_arguments(parser):
     parser.add_argument("lines", metavar="LINE", nargs="*",
+                        type=known_line,
                         help=f"lines to show (default: {' '.join(LINES)})")
     parser.add_argument("--tree", metavar="DIR",
                         help="also try this checkout or source tree")
@@ -30,12 +31,10 @@ def add_arguments(parser):
 
 def run(args):
     need_program("git")
-    for line in args.lines:
-        if line not in LINES:
-            raise Failure(f"there is no line {line}; take some of "
-                          f"{', '.join(LINES)}")
     patches = series.load(folder=args.patches)
-    lines = args.lines or ([] if args.tree else LINES)
+    # In the order of LINES, each once, however they were named.
+    lines = [line for line in LINES if line in args.lines] or (
+        [] if args.tree else LINES)
     found, missing = targets.at_hand(lines, fetch=args.fetch)
     with contextlib.ExitStack() as trees:
         if args.tree:
@@ -99,14 +98,22 @@ def table(patches, columns):
 
 def notes(columns, missing):
     """Return the lines below the table."""
-    told = []
-    for column in columns:
-        target = column.target
-        left_out = f"; no {', '.join(target.left_out)} there" if (
-            target.excludes) else ""
-        told.append(f"{target.title}: {target.origin}{left_out}")
+    told = [_note(column.target) for column in columns]
     told += [f"{line}: {why}" for line, why in missing]
+    told.sort(key=_place)
     for column in columns:
         if column.failure:
             told.append(f"{column.target.title} FAILS: {column.failure}")
     return "\n" + "".join(f"{text}\n" for text in told)
+
+
+def _note(target):
+    left_out = f"; no {', '.join(target.left_out)} there" if (
+        target.excludes) else ""
+    return f"{target.title}: {target.origin}{left_out}"
+
+
+def _place(note):
+    """Return where a note belongs: by line, and a named tree last."""
+    line = note.partition(":")[0].split()[0]
+    return LINES.index(line) if line in LINES else len(LINES)
