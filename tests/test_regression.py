@@ -127,11 +127,11 @@ def test_lines_that_cannot_be_had(line, run):
     assert lines[-3:] == [
         "NOT RUN: 3.13: 3.13 cannot be had",
         "NOT RUN: 3.14: 3.14 cannot be had",
-        "2 passed, 0 failed, 0 skipped"]
+        "2 passed, 0 failed, 0 skipped; NOT RUN: 3.13, 3.14"]
     status, lines = run("3.14", "--no-local")
     assert status == 1
     assert lines == ["NOT RUN: 3.14: 3.14 cannot be had", "no line was run",
-                     "0 passed, 0 failed, 0 skipped"]
+                     "0 passed, 0 failed, 0 skipped; NOT RUN: 3.14"]
 
 
 def test_unknown_line(line, run, capsys):

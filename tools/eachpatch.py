@@ -6,7 +6,7 @@ import re
 
 from tools import patches as series, regrtest, suite
 from tools.common import say
-from tools.git import git, show
+from tools.git import show
 from tools.regrtest import FAILED, PASSED, SKIPPED, Counts
 
 TIMEOUT = 30        # seconds for a module of which every test should fail

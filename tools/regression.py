@@ -3,9 +3,9 @@
 On each line that can be had, CPython's own test modules that the series can
 affect and the modules that it adds run on the patched interpreter, with
 warnings as errors; then pytest runs tests/.  What is printed in full is
-below build/logs.  The last line counts tests; a line that cannot be had is
-NOT RUN, which is said before it.  The exit status is 0 if at least one line
-was run and nothing failed.
+below build/logs.  The last line counts tests, and names as NOT RUN the
+lines that cannot be had.  The exit status is 0 if at least one line was run
+and nothing failed.
 
 --each-patch sees, on the newest line if none is named, that the suite
 passes after every patch, and that each test that a patch adds fails without

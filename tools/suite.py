@@ -51,7 +51,9 @@ class Report:
             print(f"NOT RUN: {line}: {why}")
         if not self.lines:
             print("no line was run")
-        print(self.counts, flush=True)
+        names = ", ".join(str(line) for line, _ in self.missing)
+        print(f"{self.counts}{f'; NOT RUN: {names}' if names else ''}",
+              flush=True)
         good = self.lines and self.counts.passed and not self.counts.failed
         return 0 if good else 1
 
