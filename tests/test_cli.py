@@ -1,5 +1,6 @@
 """The command line itself: help, usage and what stands before the verbs."""
 
+import os
 import subprocess
 
 import pytest
@@ -93,8 +94,10 @@ def test_elsewhere_two_dashes_end_the_options():
 
 @pytest.mark.parametrize("args", [("--help",), ("status", "--help")])
 def test_output_closed_early(project, args):
-    with subprocess.Popen([project / "series", *args], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=faketree.environment()) as process:
-        process.stdout.close()
-        assert process.stderr.read() == ""
+    read, written = os.pipe()
+    os.close(read)
+    done = subprocess.run([project / "series", *args], stdout=written,
+                          stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                          env=faketree.environment(PYTHONUNBUFFERED=""))
+    os.close(written)
+    assert (done.returncode, done.stderr) == (1, b"")

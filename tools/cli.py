@@ -68,14 +68,16 @@ def parse(argv):
 
 def main(argv=None):
     """Run one verb; return the exit status (0 good, 1 failed, 2 usage)."""
-    args = parse(sys.argv[1:] if argv is None else list(argv))
     # Ended by a signal, clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        module = importlib.import_module(f"tools.{VERBS[args.verb][0]}")
-        status = module.run(args)
-        sys.stdout.flush()
-        return status
+        try:
+            args = parse(sys.argv[1:] if argv is None else list(argv))
+            module = importlib.import_module(f"tools.{VERBS[args.verb][0]}")
+            return module.run(args)
+        finally:
+            # Now, also after --help, as a reader that is gone is told here.
+            sys.stdout.flush()
     except Failure as exc:
         print(f"series: {exc}", file=sys.stderr)
         return 1
