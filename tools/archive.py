@@ -49,7 +49,14 @@ _OUTDATED = re.compile(r"is expired|is not valid yet|Valid-Until")
 
 
 class Unavailable(Failure):
-    """Something cannot be had from where it was looked for."""
+    """Something cannot be had from where it was looked for.
+
+    Attributes: what (the message without the advice that may end it).
+    """
+
+    def __init__(self, what, advice=None):
+        super().__init__(f"{what}; {advice}" if advice else what)
+        self.what = what
 
 
 class Offline(Unavailable):
@@ -323,8 +330,7 @@ def need_apt(program="apt-get"):
     """Return the path of one of apt's programs."""
     path = shutil.which(program)
     if path is None:
-        raise Unavailable("there is no apt here to fetch packages with "
-                          f"({program} not found)")
+        raise Unavailable(f"there is no apt here: {program} not found")
     return path
 
 

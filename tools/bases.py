@@ -240,7 +240,7 @@ def first_of(lines, get_one):
         try:
             return get_one(line)
         except Unavailable as exc:
-            say(f"{exc}; trying another line")
+            say(f"{exc.what}; trying another line")
     return get_one(lines[-1])
 
 
@@ -358,7 +358,7 @@ def _from_anywhere(line, debug, fresh):
     try:
         base = _from_source(line, (), fresh)
     except Unavailable as exc:
-        raise exc if before else problem
+        raise (exc if before else problem) from None
     # Without asking the archive again each time.
     instead.touch()
     return base

@@ -135,7 +135,7 @@ class ScriptedServer:
         self._listener.shutdown(socket.SHUT_RDWR)   # wakes accept()
         self._acceptor.join()
         self._listener.close()
-        for thread in self._threads:    # one may wait for a hang_up()
+        for _ in self._threads:     # one may wait for a hang_up()
             self._idle.release()
         for thread in self._threads:
             thread.join()

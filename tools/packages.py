@@ -94,8 +94,8 @@ def _fetch(line, debug):
     problems += map(str, archive.problems())
     why = problems[0] if problems else f"no suite has python{line}"
     raise Unavailable(f"no packages of CPython {line} from Debian's archive "
-                      f"({why}); name a source tree: ./series build {line} "
-                      f"--from DIR")
+                      f"({why})", f"name a source tree: ./series build "
+                      f"{line} --from DIR")
 
 
 def _too_old(version):

@@ -74,7 +74,7 @@ def _run_line(report, line, patches, args):
     try:
         base = bases.get(line, debug=args.refleaks, named=args.named)
     except bases.Unavailable as exc:
-        report.missing.append((line or args.named, exc))
+        report.missing.append((line or args.named, exc.what))
         return
     report.lines += 1
     try:

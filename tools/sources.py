@@ -39,8 +39,8 @@ def fetch(line, folder):
         return _from_public(line, folder)
     except Unavailable as exc:
         raise Unavailable(f"the source of CPython {line} cannot be had: "
-                          f"{problem}; {exc}; name a source tree: --from "
-                          f"DIR") from exc
+                          f"{problem}; {exc}",
+                          "name a source tree: --from DIR") from exc
 
 
 def _from_archive(line, folder):
