@@ -507,6 +507,40 @@ def test_index_locked(project, repo):
     assert state(repo) == before
 
 
+@pytest.mark.parametrize("stuck", [
+    "Lib/http/_probe.py", "Lib/test/test_http_probe.py", "Lib/http/client.py",
+    "Lib/urllib/request.py"])
+def test_checkout_that_gets_stuck(project, repo, stuck):
+    """As by a full disk: git has changed other files by then."""
+    git(repo, "config", "filter.stuck.clean", "cat")
+    git(repo, "config", "filter.stuck.smudge", "false")
+    git(repo, "config", "filter.stuck.required", "true")
+    (repo / ".git/info/attributes").write_text(f"{stuck} filter=stuck\n")
+    git(repo, "update-index", "--refresh")
+    before = state(repo)
+    if stuck in ("Lib/http/client.py", "Lib/urllib/request.py"):
+        # It cannot be put back in the same way, which has to be said.
+        assert refused(project, repo).endswith(
+            f"see to that, then put all back: git -C {repo} reset --hard")
+        git(repo, "config", "filter.stuck.required", "false")
+        git(repo, "reset", "--quiet", "--hard")
+        git(repo, "config", "filter.stuck.required", "true")
+    else:
+        assert refused(project, repo).endswith("; nothing was changed")
+    assert state(repo) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_checkout(project, repo):
+    before = state(repo)
+    (repo / "Lib/urllib").chmod(0o555)
+    try:
+        assert "nothing was changed" in refused(project, repo)
+    finally:
+        (repo / "Lib/urllib").chmod(0o755)
+    assert state(repo) == before
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_tree(project, tree):
     before = snapshot(tree)

@@ -31,6 +31,21 @@ def test_all(top):
     assert not (top / "folder").exists()
 
 
+def test_full_disk(top, monkeypatch):
+    """The file is named although the error does not."""
+    before = faketree.snapshot(top)
+
+    def write_bytes(path, content):
+        path.touch()
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(files.Path, "write_bytes", write_bytes)
+    with pytest.raises(Failure, match=f"^{top}/added/deep cannot be written: "
+                       "No space left on device; nothing was changed$"):
+        files.replace_files(changes(top))
+    monkeypatch.undo()
+    assert faketree.snapshot(top) == before
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"),
                                    KeyboardInterrupt()])
 @pytest.mark.parametrize("call", range(1, 7))

@@ -10,11 +10,12 @@ said.  If nothing is left to be done, that is an error: the exit status is 1.
 """
 
 import argparse
+import contextlib
 import os
 
 from tools import patches as series
 from tools.common import Failure, known_line, need_program, say
-from tools.files import replace_files, uninterrupted
+from tools.files import remove_empty, replace_files, uninterrupted
 from tools.git import COMMITTER, call, complaint, git, line as git_line
 from tools.trees import Tree
 
@@ -113,7 +114,7 @@ def _to_checkout(tree, patches, args):
     for name in names:
         _refuse_branch(tree.top, name)
     _refuse_obstacles(tree.top, start, pushed[-1][1])
-    _create(tree.top, names)
+    _create(tree.top, start, names)
     for name in names:
         # For refresh, which has to know where the series begins.
         git("config", f"branch.{name}.seriesBase", start, repo=tree.top)
@@ -159,13 +160,17 @@ def _refuse_obstacles(top, start, end):
 
     git itself would refuse only for those that it does not ignore.
     """
-    added = git("diff-tree", "-r", "-z", "--name-only", "--diff-filter=A",
-                "--no-renames", start, end, repo=top)
-    for name in filter(None, added.split(b"\0")):
-        path = top / os.fsdecode(name)
+    for path in _paths(top, start, end, "A"):
         if os.path.lexists(path):
             raise Failure(f"{path} is in the way: the series adds that file, "
                           f"and git does not track it; move it away")
+
+
+def _paths(top, start, end, kind):
+    """Return what was added ("A"), or anything but that ("a"), as Paths."""
+    told = git("diff-tree", "-r", "-z", "--name-only", "--no-renames",
+               f"--diff-filter={kind}", start, end, repo=top)
+    return [top / os.fsdecode(name) for name in told.split(b"\0") if name]
 
 
 def _committer(top):
@@ -186,7 +191,7 @@ def _committer(top):
     return dict(COMMITTER)
 
 
-def _create(top, names):
+def _create(top, start, names):
     """Make the branches, check out the last; none of it if that fails.
 
     Not by "checkout -b", which changes the files before it finds that a
@@ -201,9 +206,28 @@ def _create(top, names):
         done = call("checkout", "--quiet", "--no-guess", list(names)[-1],
                     "--", repo=top, our_tree=False)
         if done.returncode:
+            told = _put_back(top, start, list(names.values())[-1])
             git("update-ref", "--stdin", "-z", repo=top, stdin=delete)
             raise Failure(f"{top}: git could not check out the new branch: "
-                          f"{complaint(done)}")
+                          f"{complaint(done)}; {told}")
+
+
+def _put_back(top, start, end):
+    """Undo what git did to files before it gave up; return what to say.
+
+    The index is as it was, and there was nothing of the user's in the way.
+    """
+    for path in _paths(top, start, end, "A"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+            remove_empty(path.parent)
+    kept = [path.relative_to(top) for path in _paths(top, start, end, "a")]
+    done = call("checkout-index", "--force", "-z", "--stdin", repo=top,
+                our_tree=False,
+                stdin=b"".join(os.fsencode(path) + b"\0" for path in kept))
+    if done.returncode == 0:
+        return "nothing was changed"
+    return f"see to that, then put all back: git -C {top} reset --hard"
 
 
 # Any other tree, in place.

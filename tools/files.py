@@ -32,14 +32,14 @@ def replace_files(changes):
         with contextlib.suppress(OSError):
             _kept(path).unlink()
         if change is None:
-            _remove_empty(path.parent)
+            remove_empty(path.parent)
 
 
-def _remove_empty(folder):
+def remove_empty(folder):
     """Remove a folder that nothing is left in, and those it was all of."""
     with contextlib.suppress(OSError):
         folder.rmdir()
-        _remove_empty(folder.parent)
+        remove_empty(folder.parent)
 
 
 @contextlib.contextmanager
@@ -68,7 +68,12 @@ def _prepare(undo, path, change):
             undo.callback(parent.rmdir)
     fresh = path.with_name(f".{path.name}.series-new")
     undo.callback(_unlink, fresh)
-    fresh.write_bytes(content)
+    try:
+        fresh.write_bytes(content)
+    except OSError as exc:
+        # A full disk is met when the file is open, and then not named.
+        exc.filename = exc.filename or os.fspath(path)
+        raise
     fresh.chmod(path.stat().st_mode & 0o7777 if path.exists() else
                 0o755 if executable else 0o644)
     return fresh
