@@ -269,6 +269,39 @@ def test_interrupted(fake, monkeypatch, point):
     assert bases.get("3.15").interpreter_at("base", "stock").exists()
 
 
+KILLED = """\
+import os, sys
+sys.path[:0] = sys.argv[1:2]
+from pathlib import Path
+from tools import archive, bases, common, packages, worktrees
+common.ROOT = Path(sys.argv[2])
+module, name = sys.argv[3:]
+real = getattr(sys.modules["tools." + module], name)
+def killed(*args, **kwargs):
+    real(*args, **kwargs)
+    os._exit(9)
+setattr(sys.modules["tools." + module], name, killed)
+bases.get("3.15").interpreter_at("base", "stock")
+"""
+
+
+@pytest.mark.parametrize("where", [
+    "packages _fetch", "archive unpack", "packages _relocate",
+    "packages _commit_library", "packages commit_base",
+    "packages _write_stamp", "bases move", "bases link", "bases hard_link"])
+def test_killed(fake, where):
+    """Nothing is undone, no lock is left, and all is well afterwards."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, ROOT, common.ROOT, *where.split()],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 9, done.stderr
+    base = bases.get("3.15")
+    python = base.interpreter_at("base", "stock")
+    assert python.exists()
+    assert git(base.place / "stock", "status", "--porcelain") == ""
+
+
 @pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
 def test_moved_checkout(fake, tmp_path, monkeypatch, move):
     base = bases.get("3.15")

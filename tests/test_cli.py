@@ -72,6 +72,23 @@ def test_wrong_usage(capsys, args, said):
     assert said in err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("args", [
+    ("build",), ("python", "3.13"), ("tree",), ("test",), ("venv", "new"),
+    ("apply", "."), ("refresh",), ("status",), ("export", "new"), ("demo",)])
+def test_no_git(project, tmp_path, args):
+    """What to install comes first, and nothing is made."""
+    (tmp_path / "bin").mkdir()
+    before = faketree.snapshot(project)
+    done = faketree.series(project, *args, cwd=project,
+                           PATH=str(tmp_path / "bin"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("series: git is not installed; install it first: "
+                           "apt-get install git\n")
+    assert faketree.snapshot(project) == before
+    assert not (project / "build").exists() or not any(
+        (project / "build").iterdir())
+
+
 def test_no_verb(capsys):
     code, out, err = told(capsys)
     assert (code, out) == (2, "") and "VERB" in err.splitlines()[-1]

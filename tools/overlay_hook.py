@@ -59,9 +59,10 @@ def install():
             extend(name, getattr(sys.modules[name], "__path__", None))
     changed = next(changes(packages), None)
     if changed is not None:
+        from shlex import quote     # rarely needed
         warn(f"{changed} has changed since {sys.prefix} was made, where the "
              f"older one with patches is in use; renew it: ./series venv "
-             f"--upgrade {sys.prefix}")
+             f"--upgrade {quote(sys.prefix)}")
 
 
 def changes(packages):
