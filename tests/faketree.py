@@ -267,4 +267,4 @@ def series(project, *args, cwd=None, **extra):
     return subprocess.run(
         [sys.executable, str(project / "series"), *map(str, args)],
         cwd=cwd, env={**env, **extra}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        capture_output=True, text=True)

@@ -293,8 +293,8 @@ def test_killed(fake, where):
     """Nothing is undone, no lock is left, and all is well afterwards."""
     done = subprocess.run(
         [sys.executable, "-c", KILLED, ROOT, common.ROOT, *where.split()],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True)
+        stdin=subprocess.DEVNULL, capture_output=True,
+        text=True)
     assert done.returncode == 9, done.stderr
     base = bases.get("3.15")
     python = base.interpreter_at("base", "stock")

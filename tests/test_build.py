@@ -146,7 +146,7 @@ def test_python_by_the_command(fake, tmp_path, made):
     (tmp_path / "link").symlink_to(project / "series")
     done = subprocess.run(
         [sys.executable, tmp_path / "link", "python", "3.15"], text=True,
-        cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        cwd="/", capture_output=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{project}/build/3.15/patched/usr/bin/python3.15\n"
 

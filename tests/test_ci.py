@@ -45,7 +45,7 @@ def run(top, **extra):
     done = subprocess.run(
         ["bash", top / ".ci" / "run"], cwd=top.parent, text=True,
         env={**os.environ, **extra}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        capture_output=True)
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
@@ -106,8 +106,8 @@ def test_not_run(top):
 def test_environment_decides_nothing(top):
     (top / "test").write_text("env | grep ^PYTHON\nexit 1\n")
     _, lines, _ = run(top, PYTHONPATH="/x", PYTHONWARNINGS="error")
-    assert not [line for line in lines if line.startswith("PYTHONPATH")
-                or line.startswith("PYTHONWARNINGS")]
+    assert not [line for line in lines if line.startswith((
+        "PYTHONPATH", "PYTHONWARNINGS"))]
 
 
 def test_interrupted(top):

@@ -306,14 +306,14 @@ def test_each_patch_test_in_an_old_module(line, run):
 ])
 def test_each_patch_finds(line, run, body, said):
     add_feature(line, body)
-    status, wrong, lines = proven(run)
+    status, wrong, _ = proven(run)
     assert (status, wrong) == (1, [said])
 
 
 def test_each_patch_without_tests(line, run):
     faketree.edit(line.repo, "Lib/feature.py", "return 0", "return 1")
     faketree.commit(line.repo, "one")
-    status, wrong, lines = proven(run)
+    status, wrong, _ = proven(run)
     assert (status, wrong) == (
         1, ["one changes Lib/feature.py and adds no test"])
 
@@ -328,7 +328,7 @@ def test_each_patch_suite_fails_in_between(line, run):
                "        import feature\n"
                "        self.assertEqual(feature.zero(), 1)\n")
     faketree.commit(line.repo, "two")
-    status, wrong, lines = proven(run)
+    status, wrong, _ = proven(run)
     assert (status, wrong) == (1, ["test_feature_one.Tests.test_zero"])
 
 

@@ -91,7 +91,7 @@ def start(env, *args, **extra):
     done = subprocess.run(
         [env / "bin" / "python", *map(str, args)], text=True, check=True,
         env={**pip.environment(), **extra}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        capture_output=True)
     return done.stdout.strip(), done.stderr.strip()
 
 

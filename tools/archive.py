@@ -342,7 +342,7 @@ def _megabytes(size):
     return f"{size / 1e6:.0f}" if size >= 1e6 else f"{size / 1e6:.1f}"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _architecture():
     return run([need_apt("dpkg"), "--print-architecture"]).stdout.strip()
 
@@ -551,8 +551,7 @@ def unpack(packages, folder):
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE) as source:
             done = subprocess.run(tar, stdin=source.stdout, text=True,
                                   errors="replace", env=_environment(),
-                                  stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE)
+                                  capture_output=True)
             source.stdout.close()
             told = source.stderr.read().decode(errors="replace")
         if source.returncode or done.returncode:

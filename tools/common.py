@@ -73,8 +73,7 @@ def run(argv, *, cwd=None, env=None, check=True, **kwargs):
     try:
         done = subprocess.run(argv, cwd=cwd, env=env, text=True,
                               errors="replace", stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              **kwargs)
+                              capture_output=True, **kwargs)
     except FileNotFoundError as exc:
         raise Failure(f"{argv[0]} could not be started: {exc}") from exc
     if check and done.returncode:

@@ -96,8 +96,8 @@ def call(*args, repo=None, env=None, stdin=None, our_tree=True):
         "stdin": subprocess.DEVNULL}
     return subprocess.run(
         command(*args, repo=repo, our_tree=our_tree),
-        env=environment(env), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, **given)
+        env=environment(env), capture_output=True,
+        **given)
 
 
 def git(*args, **kwargs):

@@ -123,8 +123,8 @@ class Objects:
         self._stage("make install", "make", "install")
         told = subprocess.run(
             ["make", "--no-print-directory", "-s", "-f", "-", "show"],
-            cwd=self.folder, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, input=(
+            cwd=self.folder, text=True, capture_output=True,
+            input=(
                 "include Makefile\nshow: ;\n"
                 "$(info $(BINDIR)/python$(LDVERSION)$(EXE))\n"))
         path = Path(told.stdout.strip())

@@ -148,7 +148,7 @@ def load(upto=None, *, folder=None):
     if upto is None:
         return patches
     names = [patch.name for patch in patches]
-    wanted = upto[:-len(".patch")] if upto.endswith(".patch") else upto
+    wanted = upto.removesuffix(".patch")
     if wanted not in names:
         raise Failure(f"there is no patch {upto}; the series has: "
                       f"{', '.join(names)}")

@@ -132,8 +132,8 @@ def _run(*argv, cwd=os.sep):
     try:
         return subprocess.run(
             argv, cwd=cwd, env=environment(), text=True, errors="replace",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, timeout=_PATIENCE)
+            stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(
             argv, 1, "", f"no end after {_PATIENCE} s")

@@ -157,7 +157,7 @@ def _word(case):
 
 def short(name):
     """Return a test's id without the package."""
-    return name[len("test."):] if name.startswith("test.") else name
+    return name.removeprefix("test.")
 
 
 def _add_modules(outcome, modules):
@@ -176,8 +176,8 @@ def cases(python, module):
     """Return the ids of a module's tests; None if it cannot be imported."""
     done = subprocess.run(
         [python, "-m", "test", "--list-cases", module], text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env=environment(), errors="replace")
+        stdin=subprocess.DEVNULL, capture_output=True,
+        env=environment(), errors="replace")
     names = [short(line.strip()) for line in done.stdout.splitlines()
              if line.startswith(f"test.{module}.")]
     if done.returncode or not names:

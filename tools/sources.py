@@ -86,7 +86,7 @@ def _from_public(line, folder):
     return version, f"tag v{version} of {PUBLIC}"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _reachable(url):
     """Probe before git is asked, which can hang for minutes."""
     if urllib.request.getproxies().get("https"):

@@ -136,8 +136,8 @@ def _ask(path):
         done = subprocess.run(
             [path, "-B", "-E", "-s", "-c", _PROBE], cwd=os.sep,
             env=pip.environment(), text=True, errors="replace",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, timeout=_PATIENCE)
+            stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_PATIENCE)
         name, version, *rest = json.loads(done.stdout.splitlines()[-1])
         return (name, version, *rest)
     except OSError as exc:
@@ -180,11 +180,10 @@ def _refuse(top):
     if os.pathsep in str(top):
         raise Failure(f"{top} has a {os.pathsep} in it, which PATH cannot "
                       f"express; name another folder")
-    if top.is_dir():
-        if any(top.iterdir()):
-            advice = ("renew its modules: --upgrade" if _is_ours(top)
-                      else "name a new one")
-            raise Failure(f"{top} is not empty; {advice}")
+    if top.is_dir() and any(top.iterdir()):
+        advice = ("renew its modules: --upgrade" if _is_ours(top)
+                  else "name a new one")
+        raise Failure(f"{top} is not empty; {advice}")
     see_writable(top)
 
 
