@@ -284,6 +284,13 @@ def test_changed_interpreter_is_told(env, base):
                    f"renew it: ./series venv --upgrade {env}")
 
 
+def test_command_that_is_told_can_be_copied(make, base, tmp_path):
+    top = tmp_path / "an env"
+    assert make(top) == 0
+    fix(base)
+    assert start(top, "-c", "pass")[1].endswith(f"--upgrade '{top}'")
+
+
 def test_change_of_equal_size(env, base):
     time = base.client.stat().st_mtime_ns
     replace(base.client, "import email", "import EMAIL")
