@@ -110,6 +110,11 @@ def test_environment_decides_nothing(top):
         "PYTHONPATH", "PYTHONWARNINGS"))]
 
 
+def heed_interrupts():
+    # A shell's background job ignores them, and so would its children.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupted(top):
     """No further part is begun, although the first one ends by itself."""
     (top / "test").write_text(
@@ -118,7 +123,7 @@ def test_interrupted(top):
     with subprocess.Popen(
             ["bash", top / ".ci" / "run"], text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE) as process:
+            stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
         while process.stderr.readline() != "ready\n":
             pass
         os.killpg(process.pid, signal.SIGINT)
