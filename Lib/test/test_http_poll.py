@@ -368,9 +368,11 @@ class IdleTests(PollTestCase):
             link.wait_closed()
 
         def recv_into(sock, buffer):
-            # The bytes have been received, and nobody will see them.
-            real_recv_into(sock, buffer)
-            raise Interrupt
+            received = real_recv_into(sock, buffer)
+            if sock is conn.sock:
+                # The bytes have been received, and nobody will see them.
+                raise Interrupt
+            return received     # the peer's, which may be reading, too
 
         peer, conn = self.start(script)
         real_recv_into = type(conn.sock).recv_into
