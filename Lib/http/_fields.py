@@ -18,13 +18,14 @@ _find_fields = re.compile(r"([^:\r]++):[ \t]*+([^\r]*+)\r\n").findall
 def parse(section):
     """Return the fields of a header section as a list of (name, value).
 
-    *section* is a str, with the empty line at its end.  Return None if it is
-    for the email package to say what is in it, so that a line which that
-    ignores, or notes as a defect, is never taken for a field.
+    *section* is a str, with the empty line at its end.  Return None if it
+    does not keep to the grammar.  Then the email package has to parse it: it
+    ignores some lines, and notes others as defects.
     """
     if _is_strict(section) is None:
         return None
-    # Of these types it parses the payload, too, and finds it missing.
+    # Of messages of these types, the email package parses the payload, too,
+    # and notes that it is missing.
     lower = section.lower()
     if "multipart/" in lower or "message/" in lower:
         return None

@@ -18,7 +18,7 @@ from threading import get_ident
 try:
     import ssl
 except ImportError:
-    WouldBlock = BlockingIOError
+    WouldBlock = (BlockingIOError,)
     _SSLWantWriteError = ()
 else:
     WouldBlock = (BlockingIOError, ssl.SSLWantReadError,
@@ -60,7 +60,8 @@ class _ReceivingIO(socket.SocketIO):
         self.ended = False      # ... or this is the end
         # The thread that is not to ask the socket, as it may have to wait.
         self.offline = None
-        self.reading = False    # is a thread waiting for the socket?
+        # Is a thread waiting for the socket?  Or it was, and is interrupted.
+        self.reading = False
         # What of the body has not been received: so many bytes; less than
         # none, if there was more than the body; or as an Extent knows.
         self.missing = 0
@@ -69,20 +70,26 @@ class _ReceivingIO(socket.SocketIO):
     def readinto(self, b):
         if self.offline is not None and self.offline == get_ident():
             return 0
-        if self.pending or self.ended or self.error is not None:
-            n = self._replay(memoryview(b).cast("B"))
-        else:
-            self.reading = True
-            try:
+        if self.reading:
+            # What has been received may be lost, and nobody knows where
+            # in the response this is.
+            raise OSError("cannot read from interrupted object")
+        self.reading = True
+        try:
+            if self.pending or self.ended or self.error is not None:
+                n = self._replay(memoryview(b).cast("B"))
+            else:
                 n = super().readinto(b)
-            finally:
-                self.reading = False
+        except OSError:
+            self.reading = False
+            raise
         if n:
             if self.extent is None:
                 self.missing -= n
             else:
                 self.extent.feed(memoryview(b)[:n])
                 self.missing = self.extent.missing
+        self.reading = False
         return n
 
     def _replay(self, b):
@@ -203,13 +210,15 @@ class Received:
                 tries -= 1
         return True
 
-    def poll_while(self, wanting, sock, timeout):
-        """Wait for more, like poll(), while wanting(what has been received).
+    def poll_while(self, predicate, sock, timeout):
+        """Wait for more while predicate(what has been received) is true.
 
-        Return False if that takes longer than *timeout*.
+        Return False if that takes longer than *timeout*, which is as with
+        poll().
         """
         deadline = time.monotonic() + timeout if timeout else None
-        while wanting(self.pending) and not self.ended and self.error is None:
+        while (predicate(self.pending)
+               and not self.ended and self.error is None):
             if not self._poll_more(sock, timeout):
                 return False
             if deadline is not None:
@@ -241,7 +250,8 @@ class Received:
             # data, such as a session ticket, or only a part of a record.
             self._wants_write = isinstance(exc, _SSLWantWriteError)
         except OSError as exc:
-            # Its traceback would keep the socket alive.
+            # What it refers to must not keep the socket alive.
+            exc.__context__ = exc.__cause__ = None
             self.error = exc.with_traceback(None)
         else:
             self.pending += data[:size]

@@ -8,6 +8,8 @@ fails closed: in doubt, the connection is not used again.
 """
 
 import re
+import socket
+import string
 import weakref
 from email import errors
 from http import HTTPStatus
@@ -19,26 +21,33 @@ _HEADER_DEFECTS = (errors.FirstHeaderLineIsContinuationDefect,
                    errors.MisplacedEnvelopeHeaderDefect,
                    errors.MissingHeaderBodySeparatorDefect)
 
-_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
-_is_plain_number = re.compile(r"[0-9]+").fullmatch
+_HEXDIG = string.hexdigits.encode()
 
 # A chunk's first line.  int() and readline() accept more than the grammar
 # of RFC 9112, section 7.1, does, and so does not every peer.
 is_chunk_line = re.compile(
     rb"[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?\r\n").fullmatch
-_is_chunk_size = re.compile(rb"[0-9A-Fa-f]{1,8}").fullmatch
 
 
 # What is known of each socket.  Whoever assigns to HTTPConnection.sock can set
-# one aside, and come back to it.
+# one aside, and come back to it, with the same connection or with another.
 _uses = weakref.WeakKeyDictionary()
+
+
+class WeakResponse(weakref.ref):
+    """A weak reference that does not keep a connection from being pickled."""
+
+    __slots__ = ()
+
+    def __reduce__(self):
+        return type(None), ()
 
 
 class SocketUse:
     """What an HTTPConnection remembers of a socket that it uses."""
 
-    __slots__ = ("opened", "spent", "response", "answered", "received",
-                 "_sock", "_connection")
+    __slots__ = ("opened", "spent", "sent", "unanswered", "answered",
+                 "response", "received", "_sock", "_connection")
 
     def __init__(self, connection):
         # True if connect() is known to have made the socket, so that it can
@@ -47,6 +56,11 @@ class SocketUse:
         # True once no further request may go out over this socket.  Never
         # reset: a connection that goes on does so with another socket.
         self.spent = False
+        # The Extent of the last request; None if nobody knows what was sent.
+        self.sent = None
+        self.unanswered = 0     # how many requests have no response yet
+        # A response may outlive its connection, and does not keep it alive.
+        self._connection = weakref.ref(connection)
         # A weak reference to the response that is being read, until that was
         # read to its end.
         self.response = None
@@ -55,32 +69,58 @@ class SocketUse:
         sock = connection.sock
         # None if the socket cannot be asked without waiting.
         self.received = Received() if suits(sock) else None
-        try:
+        if issubclass(type(sock), socket.socket):
             self._sock = weakref.ref(sock)
             _uses[sock] = self
-        except TypeError:           # a fake, which is forgotten when replaced
+        else:
+            # A fake.  The same one can be "opened" again and again, so it is
+            # forgotten with its use.
             self._sock = lambda: sock
-        # A response may outlive its connection, and does not keep it alive.
-        self._connection = weakref.ref(connection)
+
+    def __reduce__(self):
+        return type(None), ()       # a copy of a connection knows nothing yet
 
     @classmethod
-    def of(cls, connection):
+    def get(cls, connection):
         """Return what is known of the socket of *connection*."""
-        try:
-            use = _uses.get(connection.sock)
-        except TypeError:
-            use = None
+        sock = connection.sock
+        use = None
+        if issubclass(type(sock), socket.socket):
+            use = _uses.get(sock)
         if use is None:
             return cls(connection)
+        if use.is_busy():
+            # It was set aside in the middle of something.
+            use.spent = True
         if use._connection() is not connection:
             # Its connect() would lead elsewhere.
             use.opened = False
             use._connection = weakref.ref(connection)
         return use
 
-    def is_of(self, sock):
-        """Tell whether this is about *sock*."""
+    def is_about(self, sock):
+        """Tell whether it is *sock* that this is known of."""
         return sock is not None and self._sock() is sock
+
+    def is_busy(self):
+        """Tell whether a request or its response has not come to an end."""
+        return (self.unanswered > 0 or self.response is not None
+                or self.is_cut())
+
+    def is_cut(self):
+        """Tell whether the last request was begun, and not sent whole."""
+        return self.sent is not None and self.sent.cut
+
+    def begin_request(self):
+        """Note that a request is about to be sent."""
+        self.sent = Extent()
+        self.unanswered += 1
+
+    def end_sending(self):
+        """Note that all that was given for a request has been sent."""
+        if self.sent is not None and not self.sent.begun:
+            # An override has done that, and nobody knows what it sent.
+            self.sent = None
 
     def is_spent(self):
         """Tell whether no further request may go out over the socket."""
@@ -157,20 +197,24 @@ def rules_out_reuse(version, status, headers):
     if not lengths:
         return False
     length = lengths.pop()
-    if lengths or not _is_plain_number(length):
+    if lengths or not (length.isascii() and length.isdigit()):
         return True
     return status == HTTPStatus.NO_CONTENT and bool(length.strip("0"))
 
 
-is_request_timeout = re.compile(rb"HTTP/1\.[0-9] 408(?: [^\n]*)?\r?\n").match
+def is_request_timeout(received):
+    """Tell whether what was received begins with the status line of a 408."""
+    # Compiled when it is first needed, which is seldom.
+    return re.match(rb"HTTP/1\.[0-9] 408(?: [^\n]*)?\r?\n",
+                    received) is not None
 
 
 def may_become_request_timeout(received):
     """Tell whether what was received can be the beginning of a 408's line."""
-    if b"\n" in received or len(received) > _AT_ONCE:
+    if not received or b"\n" in received or len(received) > _AT_ONCE:
         return False
     missing = b"HTTP/1.1 408\r"[len(received):] + b"\n"
-    return is_request_timeout(received + missing) is not None
+    return is_request_timeout(received + missing)
 
 
 def leaves_http(method, status):
@@ -180,15 +224,18 @@ def leaves_http(method, status):
     return method == "CONNECT" and status in range(200, 300)
 
 
-_transfer_codings = re.compile(
-    rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*)").findall
-_content_lengths = re.compile(
-    rb"\r\ncontent-length:[ \t]*([^\r\n]*)").findall
+def _find_values(name, head):
+    # Return what a request's head in lower case says in fields of that name.
+    return re.findall(rb"\r\n" + name + rb":[ \t]*([^\r\n]*)", head)
 
 
 # How much a line of a chunked body, or the head of a request, takes at most,
 # as a rule.
 _AT_ONCE = 1024
+
+
+def _is_length(value):
+    return value.isdigit() and len(value) <= 18
 
 
 class Extent:
@@ -280,8 +327,8 @@ class Extent:
         if head is None:
             return at
         head = head.lower()
-        codings = _transfer_codings(head)
-        lengths = set(_content_lengths(head))
+        codings = _find_values(b"transfer-encoding", head)
+        lengths = set(_find_values(b"content-length", head))
         if codings:
             chunked = codings == [b"chunked"] and not lengths
             self._step = self._chunk_line if chunked else self._lost
@@ -315,7 +362,7 @@ class Extent:
         while not self._seen:
             # Nearly every line is a plain number that is there as a whole.
             line, mark, _ = bytes(data[at:at + 10]).partition(b"\r\n")
-            if not mark or not _is_chunk_size(line):
+            if not mark or not line or line.strip(_HEXDIG):
                 break
             at += len(line) + 2
             self._begin_chunk(int(line, 16))

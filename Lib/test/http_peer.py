@@ -15,14 +15,21 @@ would decide these things by itself.
 """
 
 import http.client
+import io
 import os
 import select
+import shutil
 import socket
 import struct
+import subprocess
 import sys
 import threading
+import unittest
 
-from test.support import SHORT_TIMEOUT, socket_helper, threading_helper
+from test import support
+from test.support import (LONG_TIMEOUT, SHORT_TIMEOUT, socket_helper,
+                          threading_helper)
+from test.support.script_helper import assert_python_ok
 
 try:
     import ssl
@@ -57,10 +64,175 @@ def response(body=b"", *headers, status=b"200 OK"):
     return b"\r\n".join([*head, *headers, b"", body])
 
 
+def chunked(*lines):
+    """Return a response with a chunked body of these lines."""
+    return (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"".join(lines))
+
+
+# For each way to tell where a response ends, a request's method and a whole
+# response.
+FRAMINGS = {
+    "Content-Length": ("GET", response(b"first")),
+    "an empty body": ("GET", response(b"")),
+    "chunks": ("GET", chunked(b"5\r\nfirst\r\n", b"0\r\n\r\n")),
+    "a trailer": ("GET", chunked(b"5\r\nfirst\r\n", b"0\r\nA: b\r\n\r\n")),
+    "HEAD": ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+    "HEAD of chunks": ("HEAD", chunked()),
+    "204": ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "304": ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"),
+    "103 before": ("GET", b"HTTP/1.1 103 Early Hints\r\n\r\n"
+                   + response(b"first")),
+}
+
+
 def wait_readable(sock):
     """Wait until what the peer did has reached the client's *sock*."""
     if not select.select([sock], [], [], SHORT_TIMEOUT)[0]:
         raise AssertionError("nothing has reached the client")
+
+
+def in_pieces(size):
+    """Return a mixin for Peer.connect(): receive *size* bytes at once."""
+    class Pieces:
+        def recv_into(self, buffer, *args):
+            return super().recv_into(memoryview(buffer)[:size], *args)
+    return Pieces
+
+
+def run_without_ssl(module, *names, setup=""):
+    """Run tests of *module* in a process where "import ssl" fails.
+
+    It begins with *setup*, code.  Raises AssertionError if a test fails.
+    """
+    code = f"""
+import faulthandler, sys, unittest
+faulthandler.dump_traceback_later({LONG_TIMEOUT}, exit=True)
+sys.path[:] = {sys.path!r}
+sys.modules["ssl"] = None
+{setup}
+unittest.main({module!r}, argv=["", *{names!r}])
+"""
+    _, _, printed = assert_python_ok("-bb", "-W", "error", "-c", code)
+    if b"\nRan 0 " in printed:
+        raise AssertionError(printed)
+
+
+# What gevent and others do before anybody uses a socket: here is one whose
+# descriptor never blocks, and which waits by itself.
+WAITING = """\
+import io, selectors, socket
+
+class Waiting(socket.socket):
+    __own = None    # the timeout
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        super().settimeout(0)
+
+    def settimeout(self, timeout):
+        self.__own = timeout
+
+    def gettimeout(self):
+        return self.__own
+
+    def __wait(self, name, *args):
+        while True:
+            try:
+                return getattr(super(), name)(*args)
+            except BlockingIOError:
+                if self.__own == 0:
+                    raise
+            with selectors.DefaultSelector() as selector:
+                selector.register(self, selectors.EVENT_READ
+                                  if name == "recv_into"
+                                  else selectors.EVENT_WRITE)
+                if not selector.select(self.__own):
+                    raise TimeoutError("timed out")
+
+    def connect(self, address):
+        super().settimeout(self.__own)
+        super().connect(address)
+        super().settimeout(0)
+
+    def recv_into(self, *args):
+        return self.__wait("recv_into", *args)
+
+    def send(self, *args):
+        return self.__wait("send", *args)
+
+    def sendall(self, data):
+        data = memoryview(data).cast("B")
+        while data:
+            data = data[self.send(data):]
+
+    def makefile(self, mode="r", buffering=-1, **kwargs):
+        if mode != "rb" or buffering == 0:
+            return super().makefile(mode, buffering, **kwargs)
+        self._io_refs += 1
+        return io.BufferedReader(socket.SocketIO(self, "r"))
+
+socket.socket = Waiting
+"""
+
+
+class BIOSocket:
+    """A client's socket that does TLS by means of ssl.MemoryBIO.
+
+    Apart from fileno(), it has only what http.client has always needed.
+    """
+
+    def __init__(self, sock, context, server_hostname="localhost"):
+        self._sock = sock
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing,
+                                     server_hostname=server_hostname)
+        self._run(self._tls.do_handshake)
+
+    def _run(self, function, *args):
+        while True:
+            try:
+                return function(*args)
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                self._sock.sendall(self._outgoing.read())
+            data = self._sock.recv(65536)
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def recv_into(self, buffer):
+        try:
+            return self._run(self._tls.read, len(buffer), buffer)
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return 0
+
+    def sendall(self, data):
+        self._run(self._tls.write, data)
+
+    def makefile(self, mode):
+        return io.BufferedReader(_BIOFile(self))
+
+    def fileno(self):
+        return self._sock.fileno()
+
+    def close(self):
+        self._sock.close()
+
+
+class _BIOFile(io.RawIOBase):
+
+    def __init__(self, sock):
+        self._sock = sock
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self._sock.recv_into(buffer)
 
 
 class Request:
@@ -154,7 +326,7 @@ class Link:
         self.sock.settimeout(0)
         try:
             self.sock.unwrap()
-        except ssl.SSLWantReadError:
+        except OSError:     # it has not come, or the client has hung up
             pass
 
 
@@ -225,10 +397,11 @@ class Peer:
         context.maximum_version = self.tls
         return context
 
-    def connect(self, cls=None, **kwargs):
+    def connect(self, cls=None, *, mixin=None, **kwargs):
         """Return a connection object for this server, not yet connected.
 
-        Leaving the context closes it.  *cls* is its class.
+        Leaving the context closes it.  *cls* is its class.  *mixin* is a
+        class whose methods come before those of the sockets that it opens.
         """
         kwargs.setdefault("timeout", SHORT_TIMEOUT)
         if self.tls is None:
@@ -238,7 +411,25 @@ class Peer:
             kwargs.setdefault("context", self.client_context())
         client = cls(HOST, self.port, **kwargs)
         self._clients.append(client)
+        if mixin is not None:
+            self._mix(mixin, client, kwargs.get("context"))
         return client
+
+    def _mix(self, mixin, client, context):
+        base = socket.socket if self.tls is None else ssl.SSLSocket
+        cls = type(base)(mixin.__name__, (mixin, base), {})
+
+        def create_connection(*args):
+            sock = socket.create_connection(*args)
+            timeout = sock.gettimeout()
+            sock = cls(fileno=sock.detach())
+            sock.settimeout(timeout)
+            return sock
+
+        if self.tls is None:
+            client._create_connection = create_connection
+        else:
+            context.sslsocket_class = cls
 
     def join(self):
         """Wait until the scripts that have begun are over."""
@@ -266,6 +457,8 @@ class Peer:
     def _serve(self, sock, number):
         try:
             sock.settimeout(SHORT_TIMEOUT)
+            # What is sent in pieces goes out in pieces, and at once.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             if self.server_context is not None:
                 sock = self._wrap(sock)
                 if sock is None:
@@ -285,3 +478,69 @@ class Peer:
         except OSError:     # the client gave up, which is its business
             sock.close()
             return None
+
+
+class KeyUpdater:
+    """A TLS 1.3 server that can update its keys, which module ssl cannot.
+
+    It is the openssl program's s_server: what it reads from its standard
+    input it sends, unless that is a command, and it prints what it receives.
+    It serves one connection at a time, of `client`, which is not yet
+    connected.
+    """
+
+    client = None
+
+    def __enter__(self):
+        if (shutil.which("openssl") is None or sys.platform == "win32"
+                or not support.has_subprocess_support):
+            raise unittest.SkipTest("needs a program that has s_server")
+        self._process = subprocess.Popen(
+            ["openssl", "s_server", "-accept", f"{HOST}:0", "-tls1_3",
+             "-cert", CERTFILE, "-num_tickets", "0"], bufsize=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        self._printed = b""
+        try:
+            if self._wait_for(b"ACCEPT ") is None:
+                raise unittest.SkipTest("needs s_server -num_tickets")
+            port = int(self._wait_for(b"\n").rpartition(b":")[2])
+        except BaseException:
+            self.__exit__()
+            raise
+        context = ssl.create_default_context(cafile=CERTFILE)
+        self.client = http.client.HTTPSConnection(
+            HOST, port, timeout=SHORT_TIMEOUT, context=context)
+        return self
+
+    def __exit__(self, *args):
+        if self.client is not None:
+            self.client.close()
+        self._process.kill()
+        self._process.communicate()     # closes the pipes, too
+
+    def _wait_for(self, mark):
+        # Return what is printed before *mark*; None if that never comes.
+        while mark not in self._printed:
+            wait_readable(self._process.stdout)
+            data = self._process.stdout.read(65536)
+            if not data:
+                return None
+            self._printed += data
+        before, _, self._printed = self._printed.partition(mark)
+        return before
+
+    def answer(self, target):
+        """Receive the request for *target*, send a response with that."""
+        self._wait_for(b" " + target + b" HTTP/1.1\r\n")
+        self._wait_for(b"\r\n\r\n")
+        self._process.stdin.write(response(target))
+
+    def update_keys(self, *, both):
+        """Update the key of the server, and ask for the same if *both*."""
+        self.send(b"K\n" if both else b"k\n")
+
+    def send(self, data):
+        """Send *data*, and wait until something has reached the client."""
+        self._process.stdin.write(data)
+        wait_readable(self.client.sock)

@@ -10,7 +10,8 @@ import socket
 import threading
 import unittest
 from test import http_peer, support
-from test.http_peer import Peer, response, wait_readable
+from test.http_peer import (FRAMINGS, KeyUpdater, Peer, in_pieces, response,
+                            wait_readable)
 from unittest import mock
 
 try:
@@ -42,11 +43,15 @@ class ClosureTestCase(unittest.TestCase):
 
     tls = None
 
+    def connection_class(self):
+        return (http.client.HTTPSConnection if self.tls
+                else http.client.HTTPConnection)
+
     def ends(self):
         return (ENDS | TLS_ENDS if self.tls else ENDS).items()
 
     @contextlib.contextmanager
-    def idle(self, act, fresh=None, cls=None, **kwargs):
+    def idle(self, act, fresh=None, cls=None, mixin=None, **kwargs):
         """Provide (peer, connection) after one exchange and *act*."""
         go_on = threading.Event()
 
@@ -62,7 +67,7 @@ class ClosureTestCase(unittest.TestCase):
             link.answer(b"fresh")
 
         with Peer(script, fresh or answer, tls=self.tls, **kwargs) as peer:
-            conn = peer.connect(cls)
+            conn = peer.connect(cls, mixin=mixin)
             conn.request("GET", "/first")
             self.assertEqual(conn.getresponse().read(), b"first")
             go_on.set()
@@ -110,6 +115,82 @@ class ReplacedTests(ClosureTestCase):
                 conn.send(b"dy")
                 self.assertEqual(conn.getresponse().read(), b"fresh")
                 self.assertEqual(peer.requests[1][1].body, b"body")
+
+    def test_what_came_with_the_response(self):
+        # None of it has been received when the response ends.
+        def script(link):
+            link.request()
+            link.send(message + stray)
+            link.request()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        for name, (method, message) in FRAMINGS.items():
+            for size, stray in ((1, response(b"stray")),
+                                (1, b"\r\n" + response(b"stray")),
+                                (1, b"H"), (len(message), b"HTTP/")):
+                with (self.subTest(name, size=size, stray=stray),
+                      Peer(script, fresh, tls=self.tls) as peer):
+                    conn = peer.connect(mixin=in_pieces(size))
+                    conn.request(method, "/")
+                    self.assertIn(conn.getresponse().read(), (b"first", b""))
+                    conn.request("POST", "/", b"body")
+                    self.assertEqual(conn.getresponse().read(), b"fresh")
+                    self.assertEqual([number for number, _ in peer.requests],
+                                     [0, 1])
+
+    def test_a_response_class_with_a_reader_of_its_own(self):
+        class Response(http.client.HTTPResponse):
+            def __init__(self, sock, *args, **kwargs):
+                super().__init__(sock, *args, **kwargs)
+                self.fp.close()
+                self.fp = sock.makefile("rb", buffering=0)
+
+        class Connection(self.connection_class()):
+            response_class = Response
+
+        for name, act in self.ends():
+            with (self.subTest(name),
+                  self.idle(act, cls=Connection) as (peer, conn)):
+                conn.request("POST", "/", b"body")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
+                self.assertEqual(len(peer.requests), 2)
+
+    def test_a_subclass_that_sends_by_itself(self):
+        class Connection(self.connection_class()):
+            def _send_output(self, message_body=None, encode_chunked=False):
+                self.send(b"\r\n".join([*self._buffer, b"", b""]))
+                del self._buffer[:]
+                if message_body is not None:
+                    self.send(message_body)
+
+        for name, act in self.ends():
+            with (self.subTest(name),
+                  self.idle(act, cls=Connection) as (peer, conn)):
+                conn.request("POST", "/", b"body")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
+                self.assertEqual([request.body for _, request
+                                  in peer.requests], [b"", b"body"])
+
+    def test_a_subclass_that_sends_without_send(self):
+        class Connection(self.connection_class()):
+            def _send_output(self, message_body=None, encode_chunked=False):
+                self.sock.sendall(b"\r\n".join([*self._buffer, b"", b""]))
+                del self._buffer[:]
+
+        def script(link):
+            link.answer(b"one")
+            link.close()
+
+        with Peer(script, script, tls=self.tls) as peer:
+            conn = peer.connect(Connection)
+            conn.connect()
+            for _ in range(2):
+                conn.request("GET", "/")
+                self.assertEqual(conn.getresponse().read(), b"one")
+                wait_readable(conn.sock)
+            self.assertEqual(peer.accepted, 2)
 
     def test_again_and_again(self):
         def script(link):
@@ -268,6 +349,26 @@ class RefusedTests(ClosureTestCase):
             self.check(conn)
             self.assertEqual(other.accepted, 0)
 
+    def test_a_socket_from_elsewhere_while_a_response_is_unread(self):
+        def script(link):
+            link.answer(b"first")
+            link.wait_closed()
+
+        def stray(link):
+            link.send(response(b"stray"))
+            link.wait_closed()
+
+        with Peer(script, stray, tls=self.tls) as peer:
+            conn, helper = peer.connect(), peer.connect()
+            conn.request("GET", "/")
+            received = conn.getresponse()
+            helper.connect()
+            wait_readable(helper.sock)
+            with conn.sock:
+                conn.sock = helper.sock
+                self.check(conn)
+            self.assertEqual(received.read(), b"first")
+
 
 @http_peer.over_tls
 class KeptTests(ClosureTestCase):
@@ -280,6 +381,20 @@ class KeptTests(ClosureTestCase):
     def test_line_ends(self):
         with self.idle(lambda link: link.send(b"\r\n\r\n")) as (peer, conn):
             self.check(conn, peer)
+
+    def test_line_ends_byte_by_byte(self):
+        def script(link):
+            link.request()
+            link.send(message + b"\r\n" * 20)
+            link.answer(b"second")
+
+        for name, (method, message) in FRAMINGS.items():
+            with (self.subTest(name), Peer(script, tls=self.tls) as peer):
+                conn = peer.connect(mixin=in_pieces(1))
+                conn.request(method, "/")
+                conn.getresponse().read()
+                conn.request("POST", "/", b"body")
+                self.assertEqual(conn.getresponse().read(), b"second")
 
     # Guard: a connection in use is not looked at.
     def test_an_unread_response(self):
@@ -350,6 +465,45 @@ class TunnelTests(ClosureTestCase):
             self.assertEqual(peer.requests[2][1].headers["A"], "b")
 
 
+    def test_a_tunnel_of_its_own(self):
+        class Connection(http.client.HTTPConnection):
+            def _tunnel(self):
+                self.sock.sendall(b"CONNECT %s:%d HTTP/1.1\r\nOwn: yes"
+                                  b"\r\n\r\n" % (self._tunnel_host.encode(),
+                                                 self._tunnel_port))
+                with self.sock.makefile("rb", 0) as file:
+                    while file.readline() != b"\r\n":
+                        pass
+
+        class Opener(Connection):
+            # So do those that make the socket, too.
+            def connect(self):
+                self.sock = socket.create_connection((self.host, self.port),
+                                                     self.timeout)
+                self._tunnel()
+
+        def script(link):
+            link.request()
+            link.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            link.answer(b"first")
+            link.close()
+
+        for cls in Connection, Opener:
+            with self.subTest(cls), Peer(script, script) as peer:
+                conn = peer.connect(cls)
+                conn.set_tunnel("destination.example", 80)
+                for _ in range(2):
+                    conn.request("POST", "/", b"body")
+                    self.assertEqual(conn.getresponse().read(), b"first")
+                    wait_readable(conn.sock)
+                self.assertEqual([(number, request.method, request.body)
+                                  for number, request in peer.requests],
+                                 [(0, b"CONNECT", b""), (0, b"POST", b"body"),
+                                  (1, b"CONNECT", b""), (1, b"POST", b"body")])
+                self.assertEqual(peer.requests[2][1].headers["Own"], "yes")
+
+
+@http_peer.over_tls
 class InterruptTests(ClosureTestCase):
 
     def test_while_looking(self):
@@ -367,6 +521,35 @@ class InterruptTests(ClosureTestCase):
                 conn.request("GET", "/next")
                 self.assertEqual(conn.getresponse().read(), b"fresh")
                 self.assertEqual(peer.requests[1][1].target, b"/next")
+
+    def test_while_receiving(self):
+        # Whether before or after something was received.
+        def check(receive):
+            class Interrupted:
+                def recv_into(self, *args):
+                    if interrupt.is_set():
+                        receive(super().recv_into, *args)
+                        raise KeyboardInterrupt
+                    return super().recv_into(*args)
+
+            interrupt = threading.Event()
+            with self.idle(lambda link: link.send(b"\r\n"),
+                           mixin=Interrupted) as (peer, conn):
+                sock = conn.sock
+                interrupt.set()
+                with self.assertRaises(KeyboardInterrupt):
+                    conn.request("POST", "/lost", b"body")
+                self.assertEqual(sock.gettimeout(), support.SHORT_TIMEOUT)
+                self.assertIsNone(conn.sock)
+                interrupt.clear()
+                conn.request("GET", "/next")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
+                self.assertEqual([(number, request.target)
+                                  for number, request in peer.requests],
+                                 [(0, b"/first"), (1, b"/next")])
+
+        check(lambda receive, *args: None)
+        check(lambda receive, *args: receive(*args))
 
 
 class OtherSocketsTests(ClosureTestCase):
@@ -439,6 +622,43 @@ class OtherSocketsTests(ClosureTestCase):
                 self.assertEqual(conn.getresponse().read(), body)
 
 
+    # Guard: nor can TLS be asked without the ssl module's sockets.
+    @unittest.skipUnless(http_peer.ssl, "needs the ssl module")
+    def test_memory_bio(self):
+        def script(link):
+            link.answer(b"first")
+            link.answer(b"second")
+
+        for tls in (http_peer.ssl.TLSVersion.TLSv1_2,
+                    http_peer.ssl.TLSVersion.TLSv1_3):
+            with self.subTest(tls=tls), Peer(script, tls=tls,
+                                             tickets=2) as peer:
+                conn = http.client.HTTPConnection(
+                    http_peer.HOST, peer.port, timeout=support.SHORT_TIMEOUT)
+                self.addCleanup(conn.close)
+                conn.connect()
+                conn.sock = http_peer.BIOSocket(conn.sock,
+                                                peer.client_context())
+                for body in b"first", b"second":
+                    conn.request("POST", "/", b"body")
+                    self.assertEqual(conn.getresponse().read(), body)
+
+
+@support.requires_subprocess()
+class OtherModulesTests(unittest.TestCase):
+    """The same tests where other modules are not what they usually are."""
+
+    def check(self, **kwargs):
+        http_peer.run_without_ssl("test.test_http_closure", "ReplacedTests",
+                                  "RefusedTests", "KeptTests", **kwargs)
+
+    def test_without_the_ssl_module(self):
+        self.check()
+
+    def test_sockets_that_wait_by_themselves(self):
+        self.check(setup=http_peer.WAITING)
+
+
 @unittest.skipUnless(http_peer.ssl, "needs the ssl module")
 class TicketTests(ClosureTestCase):
 
@@ -451,14 +671,45 @@ class TicketTests(ClosureTestCase):
             while link.answer(b"hello"):
                 pass
 
-        with Peer(script, tls=self.tls, tickets=2) as peer:
-            conn = peer.connect()
+        for tickets in 2, 200:
+            with (self.subTest(tickets=tickets),
+                  Peer(script, tls=self.tls, tickets=tickets) as peer):
+                conn = peer.connect()
+                conn.connect()
+                wait_readable(conn.sock)
+                for _ in range(3):
+                    conn.request("POST", "/", b"body")
+                    self.assertEqual(conn.getresponse().read(), b"hello")
+                self.assertEqual(peer.accepted, 1)
+
+    # Guard: so do new keys.
+    def test_key_updates(self):
+        with KeyUpdater() as server:
+            conn = server.client
             conn.connect()
-            wait_readable(conn.sock)
-            for _ in range(3):
-                conn.request("POST", "/", b"body")
-                self.assertEqual(conn.getresponse().read(), b"hello")
-            self.assertEqual(peer.accepted, 1)
+            sock = conn.sock
+            for number in range(4):
+                conn.request("GET", f"/{number}")
+                server.answer(b"/%d" % number)
+                self.assertEqual(conn.getresponse().read(), b"/%d" % number)
+                server.update_keys(both=bool(number % 2))
+                self.assertIs(conn.sock, sock)
+
+    def test_what_follows_a_key_update(self):
+        for both in False, True:
+            with self.subTest(both=both), KeyUpdater() as server:
+                conn = server.client
+                conn.request("GET", "/first")
+                server.answer(b"/first")
+                self.assertEqual(conn.getresponse().read(), b"/first")
+                sock = conn.sock
+                server.update_keys(both=both)
+                self.assertIs(conn.poll_response(), False)
+                server.send(b"HTTP/1.1 200 Stray\n\n")
+                conn.request("GET", "/second")
+                self.assertIsNot(conn.sock, sock)
+                server.answer(b"/second")
+                self.assertEqual(conn.getresponse().read(), b"/second")
 
     # Nor is a request for a client certificate an end.
     @unittest.skipUnless(hasattr(http_peer.ssl.SSLSocket if http_peer.ssl
@@ -490,21 +741,23 @@ class TicketTests(ClosureTestCase):
 
     @unittest.skipUnless(hasattr(select, "POLLRDHUP"), "needs POLLRDHUP")
     def test_the_end_after_tickets(self):
-        def script(link):
-            link.close()
-            closed.set()
-
         def fresh(link):
             link.answer(b"fresh")
 
-        closed = threading.Event()
-        with Peer(script, fresh, tls=self.tls, tickets=2) as peer:
-            conn = peer.connect()
-            conn.connect()
-            closed.wait(support.SHORT_TIMEOUT)
-            self.wait_end(conn.sock)
-            conn.request("POST", "/", b"body")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
+        for name in ENDS.keys() | TLS_ENDS.keys():
+            act = (ENDS | TLS_ENDS)[name]
+
+            def script(link):
+                act(link)
+                link.close()
+
+            with (self.subTest(name), Peer(script, fresh, tls=self.tls,
+                                           tickets=2) as peer):
+                conn = peer.connect()
+                conn.connect()
+                self.wait_end(conn.sock)
+                conn.request("POST", "/", b"body")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
 
     def wait_end(self, sock):
         poller = select.poll()

@@ -35,7 +35,7 @@ STRICT = [
     b"!#$%&'*+-.^_`|~: every other character\r\n",
 ]
 
-# Each of them the email package takes for something else than its text says.
+# These have to be parsed by the email package.
 OTHER = [
     b"A: folded\r\n value\r\nB: b\r\n",
     b"A: folded\r\n\tvalue\r\n",
@@ -180,13 +180,18 @@ class SendTests(unittest.TestCase):
     def test_small(self):
         self.assertEqual(self.send(b"abc"), [b"abc"])
         self.assertEqual(self.send("abc"), [b"abc"])
-        limit = http.client._MAXJOINED
-        self.assertEqual(self.send(b"x" * limit), [b"x" * limit])
+        self.assertEqual(self.send(b"x" * 8192), [b"x" * 8192])
 
     # Guard: it is not worth a copy.
     def test_large(self):
-        body = b"x" * (http.client._MAXJOINED + 1)
+        body = b"x" * 8193
         self.assertEqual(self.send(body), [b"", body])
+
+    # Guard: who expects 100 (Continue) has the server decide on the body.
+    def test_expect(self):
+        self.assertEqual(
+            self.send(b"abc", headers={"expect": "100-continue"}),
+            [b"", b"abc"])
 
     # Guard: whatever can only be known by reading it is sent by itself.
     def test_other_bodies(self):

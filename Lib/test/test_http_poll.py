@@ -1,6 +1,7 @@
 """HTTPConnection.fileno() and poll_response() (gh-53949)."""
 
 import http.client
+import io
 import select
 import selectors
 import signal
@@ -9,8 +10,9 @@ import threading
 import time
 import unittest
 import unittest.mock
+import weakref
 from test import http_peer, support
-from test.http_peer import Peer, response, wait_readable
+from test.http_peer import KeyUpdater, Peer, response, wait_readable
 
 support.requires_working_socket(module=True)
 
@@ -21,9 +23,9 @@ class PollTestCase(unittest.TestCase):
 
     tls = None
 
-    def start(self, script, **kwargs):
+    def start(self, *scripts, **kwargs):
         """Return (peer, connection); the connection is open."""
-        peer = self.enterContext(Peer(script, tls=self.tls, **kwargs))
+        peer = self.enterContext(Peer(*scripts, tls=self.tls, **kwargs))
         conn = peer.connect()
         conn.connect()
         return peer, conn
@@ -39,7 +41,10 @@ class PollTestCase(unittest.TestCase):
             act(link)
             link.wait_closed()
 
-        peer, conn = self.start(script)
+        def fresh(link):
+            link.answer(b"fresh")
+
+        peer, conn = self.start(script, fresh)
         self.go_on = ready.set
         self.addCleanup(ready.set)
         conn.request("GET", "/")
@@ -324,6 +329,20 @@ class IdleTests(PollTestCase):
                 next_piece.set()
                 self.assertEqual(conn.getresponse().read(), b"bye")
 
+    def test_an_interrupt_in_the_middle_of_a_request_timeout(self):
+        class Interrupt(Exception):
+            pass
+
+        peer, conn = self.start_idle(lambda link: link.send(TIMEOUT[:10]))
+        self.go_on()
+        wait_readable(conn.sock)
+        with (unittest.mock.patch("http._reuse.may_become_request_timeout",
+                                  side_effect=Interrupt),
+              self.assertRaises(Interrupt)):
+            conn.getresponse()
+        with self.assertRaises(http.client.NotConnected):
+            conn.poll_response()
+
     def test_a_request_timeout_that_is_cut(self):
         def script(link):
             link.send(TIMEOUT[:10])
@@ -351,6 +370,31 @@ class IdleTests(PollTestCase):
         with self.assertRaises(http.client.RemoteDisconnected):
             conn.getresponse()
         self.assertEqual(conn.fileno(), -1)
+
+    def test_an_error_does_not_keep_the_socket(self):
+        peer, conn = self.start_idle(lambda link: link.reset())
+        conn.request("GET", "/")
+        conn.sock.settimeout(0.01)
+        try:
+            conn.getresponse()
+        except TimeoutError:
+            self.go_on()
+            self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        sock = weakref.ref(conn.sock)
+        conn.close()
+        support.gc_collect()
+        self.assertIsNone(sock())
+
+    def test_then_a_request(self):
+        # What came unasked is no response to a later request.
+        for data in TIMEOUT, response(b"stray"), b"HTTP/", b"?":
+            with self.subTest(data=data):
+                peer, conn = self.start_idle(lambda link: link.send(data))
+                self.go_on()
+                self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+                conn.request("GET", "/second")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
+                self.assertEqual(peer.requests[1][0], 1)
 
     def test_getresponse_alone(self):
         peer, conn = self.start_idle(lambda link: link.send(TIMEOUT))
@@ -477,6 +521,101 @@ class StateTests(PollTestCase):
         self.assertTrue(handled)
 
 
+@support.requires_subprocess()
+class OtherModulesTests(unittest.TestCase):
+    """The same tests where other modules are not what they usually are."""
+
+    def check(self, **kwargs):
+        http_peer.run_without_ssl("test.test_http_poll", "OutstandingTests",
+                                  "IdleTests", "StateTests",
+                                  "OtherSocketsTests", **kwargs)
+
+    def test_without_the_ssl_module(self):
+        self.check()
+
+    def test_sockets_that_wait_by_themselves(self):
+        self.check(setup=http_peer.WAITING)
+
+
+class OtherSocketsTests(PollTestCase):
+    """Sockets that are not those of the socket or of the ssl module."""
+
+    def check(self, wrap, **kwargs):
+        def script(link):
+            for body in b"first", b"second":
+                link.request()
+                go_on.acquire(timeout=support.SHORT_TIMEOUT)
+                link.send(response(body))
+            link.close()
+
+        go_on = threading.Semaphore(0)
+        peer = self.enterContext(Peer(script, **kwargs))
+        self.addCleanup(go_on.release, 2)
+        conn = http.client.HTTPConnection(http_peer.HOST, peer.port,
+                                          timeout=support.SHORT_TIMEOUT)
+        self.addCleanup(conn.close)
+        conn.connect()
+        conn.sock = wrap(peer, conn.sock)
+        for body in b"first", b"second":
+            conn.request("GET", "/")
+            self.assertIs(conn.poll_response(), False)
+            self.assertIs(conn.poll_response(0.01), False)
+            go_on.release()
+            self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+            self.assertEqual(conn.getresponse().read(), body)
+        # That it has ended can be told, but not from anything else.
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        with self.assertRaises(http.client.ResponseNotReady):
+            conn.getresponse()
+
+    @unittest.skipUnless(http_peer.ssl, "needs the ssl module")
+    def test_memory_bio(self):
+        def wrap(peer, sock):
+            return http_peer.BIOSocket(sock, peer.client_context())
+
+        for tls in (http_peer.ssl.TLSVersion.TLSv1_2,
+                    http_peer.ssl.TLSVersion.TLSv1_3):
+            with self.subTest(tls=tls):
+                self.check(wrap, tls=tls)
+
+    def test_what_only_looks_like_a_socket(self):
+        class Socket:
+            def __init__(self, sock):
+                self.sendall = sock.sendall
+                self.makefile = sock.makefile
+                self.fileno = sock.fileno
+                self.close = sock.close
+
+        self.check(lambda peer, sock: Socket(sock))
+
+    def test_bytes_that_the_descriptor_does_not_show(self):
+        # pending() is what ssl and others have for this.
+        class Socket(io.BytesIO):
+            def fileno(self):
+                return quiet.fileno()
+
+            def pending(self):
+                return len(self.getvalue()) - self.tell()
+
+            def makefile(self, mode):
+                return self
+
+            def sendall(self, data):
+                pass
+
+        quiet, other = socket.socketpair()
+        with quiet, other:
+            conn = http.client.HTTPConnection("localhost")
+            conn.sock = Socket(response(b"hello"))
+            conn.request("GET", "/")
+            self.assertIs(conn.poll_response(), True)
+            self.assertEqual(conn.getresponse().read(), b"hello")
+            conn.sock = Socket()
+            conn.request("GET", "/")
+            self.assertIs(conn.poll_response(), False)
+            conn.close()
+
+
 @unittest.skipUnless(http_peer.ssl, "needs the ssl module")
 class TLSTests(PollTestCase):
 
@@ -489,21 +628,65 @@ class TLSTests(PollTestCase):
             link.answer(b"hello")
             link.wait_closed()
 
-        for timeout in 0, 0.01:
-            with self.subTest(timeout=timeout):
-                peer, conn = self.start(script, tickets=2)
-                wait_readable(conn.sock)
-                self.assertIs(conn.poll_response(timeout), False)
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), b"hello")
+        for tickets in 2, 200:
+            for timeout in 0, 0.01:
+                with self.subTest(tickets=tickets, timeout=timeout):
+                    peer, conn = self.start(script, tickets=tickets)
+                    wait_readable(conn.sock)
+                    self.assertIs(conn.poll_response(timeout), False)
+                    conn.request("GET", "/")
+                    self.assertEqual(conn.getresponse().read(), b"hello")
+
+    @unittest.skipUnless(hasattr(select, "POLLRDHUP"), "needs POLLRDHUP")
+    def test_what_follows_tickets(self):
+        # One look tells all.
+        for act, outcome in (
+            (lambda link: link.send(TIMEOUT), None),
+            (lambda link: link.send(response(b"stray")),
+             http.client.ResponseNotReady),
+            (lambda link: link.send(b"?"), http.client.ResponseNotReady),
+            (lambda link: link.end_tls(), http.client.RemoteDisconnected),
+            (lambda link: None, http.client.RemoteDisconnected),
+        ):
+            with self.subTest(outcome=outcome):
+                peer, conn = self.start(
+                    lambda link: (act(link), link.close()), tickets=2)
+                poller = select.poll()
+                poller.register(conn, select.POLLRDHUP)
+                self.assertTrue(poller.poll(support.SHORT_TIMEOUT * 1000))
+                self.assertIs(conn.poll_response(), True)
+                if outcome is None:
+                    self.assertEqual(conn.getresponse().read(), b"bye")
+                    continue
+                with self.assertRaises(outcome):
+                    conn.getresponse()
+
+    def test_key_updates(self):
+        with KeyUpdater() as server:
+            conn = server.client
+            for number in range(4):
+                conn.request("GET", f"/{number}")
+                server.answer(b"/%d" % number)
+                self.assertEqual(conn.getresponse().read(), b"/%d" % number)
+                self.assertIs(conn.poll_response(), False)
+                server.update_keys(both=bool(number % 2))
+                self.assertIs(conn.poll_response(), False)
+                self.assertIs(conn.poll_response(0.01), False)
+                with self.assertRaises(http.client.ResponseNotReady):
+                    conn.getresponse()
+                self.assertNotEqual(conn.fileno(), -1)
 
     def test_close_notify(self):
-        peer, conn = self.start_idle(lambda link: link.end_tls())
-        self.go_on()
-        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
-        self.assertIs(conn.poll_response(), True)
-        with self.assertRaises(http.client.RemoteDisconnected):
-            conn.getresponse()
+        for tls in (http_peer.ssl.TLSVersion.TLSv1_2,
+                    http_peer.ssl.TLSVersion.TLSv1_3):
+            self.tls = tls
+            with self.subTest(tls=tls):
+                peer, conn = self.start_idle(lambda link: link.end_tls())
+                self.go_on()
+                self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+                self.assertIs(conn.poll_response(), True)
+                with self.assertRaises(http.client.RemoteDisconnected):
+                    conn.getresponse()
 
     def test_part_of_a_record(self):
         # The descriptor is readable, a read has to wait.

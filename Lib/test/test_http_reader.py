@@ -10,7 +10,7 @@ import unittest
 import weakref
 from test import http_peer, support
 from test.support import threading_helper
-from test.http_peer import Peer, response
+from test.http_peer import FRAMINGS, Peer, in_pieces, response
 from unittest import mock
 
 support.requires_working_socket(module=True)
@@ -23,7 +23,8 @@ class ReaderTestCase(unittest.TestCase):
 
     tls = None
 
-    def second(self, *first, method="GET", leave=http.client.HTTPResponse.read):
+    def second(self, *first, method="GET",
+               leave=http.client.HTTPResponse.read, mixin=None):
         """Answer a request by the segments *first*, *leave* the response.
 
         Return the body of the response to a second request, which a new
@@ -39,7 +40,7 @@ class ReaderTestCase(unittest.TestCase):
             link.answer(b"fresh")
 
         with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
+            conn = peer.connect(mixin=mixin)
             conn.request(method, "/first")
             leave(conn.getresponse())
             conn.request("GET", "/second")
@@ -84,6 +85,37 @@ class StrayTests(ReaderTestCase):
         self.assertEqual(self.second(head + b"first", method="HEAD"),
                          b"fresh")
 
+    def test_after_head_of_chunks(self):
+        method, head = FRAMINGS["HEAD of chunks"]
+        self.check(head, method=method)
+        self.assertEqual(self.second(head + b"5\r\nfirst\r\n0\r\n\r\n",
+                                     method=method), b"fresh")
+
+    def test_a_body_where_none_can_be(self):
+        for name in "204", "304":
+            head = FRAMINGS[name][1]
+            self.assertEqual(self.second(head + b"first"), b"fresh")
+
+    def test_of_which_only_a_part_has_been_received(self):
+        for name, (method, message) in FRAMINGS.items():
+            for size in 2, 3, 5, 7, len(message) + 1:
+                if not len(message) % size:
+                    # None of it comes with the response.
+                    continue
+                with self.subTest(name, size=size):
+                    self.assertEqual(
+                        self.second(message + STRAY, method=method,
+                                    mixin=in_pieces(size)), b"fresh")
+
+    # Guard: it makes no difference how a response comes in.
+    def test_in_pieces_with_nothing_stray(self):
+        for name, (method, message) in FRAMINGS.items():
+            for size in 1, 2, 3:
+                with self.subTest(name, size=size):
+                    self.assertEqual(
+                        self.second(message, method=method,
+                                    mixin=in_pieces(size)), b"kept")
+
     def test_after_no_content(self):
         self.check(b"HTTP/1.1 204 No Content\r\n\r\n")
         self.check(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n")
@@ -117,7 +149,7 @@ class StrayTests(ReaderTestCase):
 class NextTests(ReaderTestCase):
     """Bytes that came with a response and belong to the next request."""
 
-    def exchange(self, first, early, late):
+    def exchange(self, first, early, late, mixin=None):
         """Send two requests, then read two responses.
 
         *first* is sent upon the first request, *early* upon the second, and
@@ -136,7 +168,7 @@ class NextTests(ReaderTestCase):
             link.wait_closed()
 
         with Peer(script, tls=self.tls) as peer:
-            conn = peer.connect()
+            conn = peer.connect(mixin=mixin)
             conn.request("GET", "/first")
             received = conn.getresponse()
             conn.request("GET", "/second")
@@ -172,6 +204,34 @@ class NextTests(ReaderTestCase):
         early = b"rst\r\n0\r\n\r\n" + CHUNKED + b"6\r\nsec"
         late = b"ond\r\n0\r\n\r\n"
         self.assertEqual(self.exchange(CHUNKED + b"5\r\nfi", early, late),
+                         [b"first", b"second"])
+
+    def test_after_a_trailer(self):
+        early = b"rst\r\n0\r\nA: b\r\n\r\n"
+        second = CHUNKED + b"6\r\nsecond\r\n0\r\nC: d\r\n\r\n"
+        for size in 1, 5, len(CHUNKED), len(second):
+            with self.subTest(size=size):
+                self.assertEqual(
+                    self.exchange(CHUNKED + b"5\r\nfi",
+                                  early + second[:size], second[size:]),
+                    [b"first", b"second"])
+
+    def test_in_pieces(self):
+        # A piece has the end of one response and the beginning of the next.
+        first, second = response(b"first"), response(b"second")
+        for size in 4, 7, 11:
+            with self.subTest(size=size):
+                self.assertEqual(
+                    self.exchange(first[:-5], first[-5:] + second, b"",
+                                  mixin=in_pieces(size)),
+                    [b"first", b"second"])
+
+    # Guard: nothing is lost if the pieces are that small.
+    def test_byte_by_byte(self):
+        both = response(b"first") + CHUNKED + b"6\r\nsecond\r\n0\r\n\r\n"
+        head = both.index(b"first")
+        self.assertEqual(self.exchange(both[:head], both[head:], b"",
+                                       mixin=in_pieces(1)),
                          [b"first", b"second"])
 
     # Guard: line ends between responses are of no response.
@@ -362,6 +422,22 @@ class TimeoutTests(ReaderTestCase):
             self.assertEqual(conn.getresponse().read(), b"fresh")
 
 
+@support.requires_subprocess()
+class OtherModulesTests(unittest.TestCase):
+    """The same tests where other modules are not what they usually are."""
+
+    def check(self, **kwargs):
+        http_peer.run_without_ssl("test.test_http_reader", "StrayTests",
+                                  "NextTests", "LeftTests", "TimeoutTests",
+                                  "OwnershipTests", **kwargs)
+
+    def test_without_the_ssl_module(self):
+        self.check()
+
+    def test_sockets_that_wait_by_themselves(self):
+        self.check(setup=http_peer.WAITING)
+
+
 class OwnershipTests(ReaderTestCase):
 
     # Guard: others take the socket from it, or keep it too long.
@@ -484,6 +560,54 @@ class OwnershipTests(ReaderTestCase):
             self.assertEqual(received.read(), b"first")
 
     # Guard: the many ways in which others make and take responses.
+    def test_a_socket_handed_on_with_a_response_unread(self):
+        def script(link):
+            link.request()
+            link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+            if link.request() is not None:
+                link.send(STRAY)
+
+        with Peer(script) as peer:
+            conn, other = peer.connect(), peer.connect()
+            conn.request("GET", "/1")
+            with conn.getresponse():
+                other.sock, conn.sock = conn.sock, None
+                with self.assertRaises(http.client.RemoteDisconnected):
+                    other.request("GET", "/2")
+
+    def test_an_interrupted_read(self):
+        # Otherwise reading on takes the beginning of the next response.
+        class Interrupt(Exception):
+            pass
+
+        class Socket(socket.socket):
+            interrupted = False
+
+            def recv_into(self, buffer, *args):
+                size = super().recv_into(memoryview(buffer)[:8], *args)
+                if self.interrupted:
+                    raise Interrupt     # and the bytes are lost
+                return size
+
+        client, server = socket.socketpair()
+        with server, Socket(fileno=client.detach()) as sock:
+            conn = http.client.HTTPConnection("example.com")
+            conn.sock = sock
+            conn.request("GET", "/1")
+            server.sendall(response(b"x" * 32))
+            received = conn.getresponse()
+            conn.request("GET", "/2")
+            server.sendall(response(b"second"))
+            sock.interrupted = True
+            with self.assertRaises(Interrupt):
+                received.read()
+            sock.interrupted = False
+            with self.assertRaises(OSError):
+                received.read()
+            received.close()
+            with self.assertRaises(http.client.RemoteDisconnected):
+                conn.getresponse()
+
     def test_other_response_classes(self):
         class Renamed(http.client.HTTPResponse):
             def __init__(self, sock, debuglevel=0, method=None, url=None):
@@ -515,6 +639,103 @@ class OwnershipTests(ReaderTestCase):
                     self.assertIs(received.sock, conn.sock)
                 self.assertEqual(received.read(), b"hello")
             self.assertEqual(peer.accepted, 1)
+
+    # Guard: classes written for earlier versions.
+    def test_old_response_classes(self):
+        class Old(http.client.HTTPResponse):
+            def __init__(self, sock, debuglevel=0, strict=0, method=None):
+                http.client.HTTPResponse.__init__(self, sock, debuglevel,
+                                                  method=method)
+
+            def begin(self):
+                http.client.HTTPResponse.begin(self)
+
+            def read(self, amt=None):
+                return http.client.HTTPResponse.read(self, amt)
+
+            def close(self):
+                http.client.HTTPResponse.close(self)
+
+        class Own(Old):
+            # Knows better than the fields of the head.
+            def _read_status(self):
+                self.fp.readline()
+                return "HTTP/1.1", 200, "OK"
+
+            def begin(self):
+                Old.begin(self)
+                self.chunked = False
+                self.length = 5
+
+        class Closing(Old):
+            def _close_conn(self):
+                fp, self.fp = self.fp, None
+                fp.close()
+
+        def script(link):
+            for name in "Content-Length", "chunks", "a trailer", "103 before":
+                link.request()
+                link.send(FRAMINGS[name][1])
+            link.request()
+            link.send(b"ICY 200 OK\r\nContent-Length: 7\r\n\r\nfirst")
+
+        def last(link):
+            while link.answer(b"first"):
+                pass
+
+        with Peer(script, last, last) as peer:
+            conn = peer.connect()
+            for cls in Old, Old, Old, Old, Own, Closing, Closing:
+                conn.response_class = cls
+                conn.request("GET", "/")
+                received = conn.getresponse()
+                self.assertIs(type(received), cls)
+                self.assertEqual(received.read(), b"first")
+                self.assertTrue(received.isclosed())
+                if cls is Own:
+                    conn.close()
+
+    # Guard: a stand-alone response reads from whatever there is.
+    def test_a_response_to_a_fake(self):
+        class Fake:
+            def __init__(self, data):
+                self.data = data
+
+            def makefile(self, mode):
+                return io.BytesIO(self.data)
+
+        for name, (method, message) in FRAMINGS.items():
+            for stray in b"", STRAY:
+                with self.subTest(name, stray=stray):
+                    received = http.client.HTTPResponse(Fake(message + stray),
+                                                        method=method)
+                    received.begin()
+                    self.assertIs(received.will_close, False)
+                    self.assertIn(received.read(), (b"first", b""))
+                    self.assertTrue(received.isclosed())
+
+    # Guard: TLS that is not the ssl module's own way of doing it.
+    @unittest.skipUnless(http_peer.ssl, "needs the ssl module")
+    def test_a_socket_that_uses_memory_bio(self):
+        def script(link):
+            for _, message in FRAMINGS.values():
+                link.request()
+                link.send(message)
+
+        for tls in (http_peer.ssl.TLSVersion.TLSv1_2,
+                    http_peer.ssl.TLSVersion.TLSv1_3):
+            with self.subTest(tls=tls), Peer(script, tls=tls,
+                                             tickets=2) as peer:
+                conn = http.client.HTTPConnection(http_peer.HOST, peer.port,
+                                                  timeout=support.SHORT_TIMEOUT)
+                self.addCleanup(conn.close)
+                conn.connect()
+                conn.sock = http_peer.BIOSocket(conn.sock,
+                                                peer.client_context())
+                for name, (method, message) in FRAMINGS.items():
+                    conn.request(method, "/")
+                    self.assertIn(conn.getresponse().read(), (b"first", b""))
+                self.assertEqual(peer.accepted, 1)
 
     # Guard: tests of others use such things.
     def test_what_claims_to_be_a_socket(self):

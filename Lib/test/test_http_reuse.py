@@ -2,11 +2,17 @@
 where its framing said, and after a request that was sent whole
 (RFC 9112, sections 6.3, 9.2 and 9.3)."""
 
+import contextlib
+import copy
+import functools
 import http.client
+import io
+import pickle
 import socket
+import threading
 import unittest
 from test import http_peer, support
-from test.http_peer import Peer, response
+from test.http_peer import Peer, chunked, response, wait_readable
 from unittest import mock
 
 support.requires_working_socket(module=True)
@@ -15,11 +21,6 @@ support.requires_working_socket(module=True)
 # reader whose buffer has a usual size stops.
 FORGED = b"HTTP/1.1 200 Forged\r\nContent-Length: 6\r\nX: xxxxxxxxxxx\r\n\r\nFORGED"
 assert len(FORGED) == 64
-
-
-def chunked(*lines):
-    return (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-            + b"".join(lines))
 
 
 class ReuseTestCase(unittest.TestCase):
@@ -175,7 +176,10 @@ class TruncatedTests(ReuseTestCase):
         with Peer(script, fresh) as peer:
             conn = peer.connect()
             conn.request("GET", "/first")
-            read(conn.getresponse())
+            received = conn.getresponse()
+            # Whether this raises is not the point here.
+            with contextlib.suppress(http.client.IncompleteRead):
+                read(received)
             conn.request("POST", "/second", b"body")
             self.assertEqual(conn.getresponse().read(), b"fresh")
 
@@ -649,6 +653,7 @@ class FailureTests(ReuseTestCase):
             conn = peer.connect()
             conn.request("CONNECT", "destination.example:1")
             received = conn.getresponse()
+            self.assertIs(received.fp.raw._sock, conn.sock)
             conn.sock.sendall(b"hello\n")
             self.assertEqual(received.fp.readline(), b"hello\n")
             conn.request("GET", "/")
@@ -677,11 +682,301 @@ class FailureTests(ReuseTestCase):
             self.assertEqual(second.read(), b"fresh")
 
 
+@http_peer.over_tls
+class InterruptTests(ReuseTestCase):
+    """A system call was interrupted after it had done something."""
+
+    def interrupted(self, method, times, action):
+        """Return a mixin whose *method* calls *action* the n-th time."""
+        calls = iter([False] * (times - 1) + [True])
+
+        def interrupt(sock, data, *args):
+            real = getattr(super(Interrupted, sock), method)
+            if not next(calls, False):
+                return real(data, *args)
+            action(real, data)
+            raise KeyboardInterrupt
+
+        class Interrupted:
+            pass
+        setattr(Interrupted, method, interrupt)
+        return Interrupted
+
+    def check_send(self, times, action, make_body):
+        # The server is not left with one request inside of another.
+        def script(link):
+            link.reader.readline()
+            link.send(response(b"early"))
+            later.append(link.wait_closed())
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        for early in False, True:
+            later = []
+            with (self.subTest(times=times, early=early),
+                  Peer(script, fresh, tls=self.tls) as peer):
+                conn = peer.connect(
+                    mixin=self.interrupted("sendall", times, action))
+                with self.assertRaises(KeyboardInterrupt):
+                    conn.request("POST", "/first", make_body())
+                if early:
+                    self.assertEqual(conn.getresponse().read(), b"early")
+                else:
+                    with self.assertRaises(http.client.CannotSendRequest):
+                        conn.request("GET", "/second")
+                    conn.close()
+                conn.request("GET", "/second")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
+                peer.join()
+                self.assertNotIn(b"/second", b"".join(later))
+
+    def test_send(self):
+        def half(send, data):
+            send(data[:len(data) // 2])
+
+        def whole(send, data):
+            send(data)
+
+        for action in half, whole:
+            self.check_send(1, action, lambda: b"x" * 1000)
+            self.check_send(1, action, lambda: io.BytesIO(b"body"))
+            self.check_send(2, action, lambda: io.BytesIO(b"body"))
+            self.check_send(3, action, lambda: iter([b"bo", b"dy"]))
+
+    def test_read(self):
+        # Nobody knows how much of the body is still to come.
+        body = b"A" * 20000 + FORGED * 4
+        for message in response(body), chunked(b"%x\r\n" % len(body), body,
+                                               b"\r\n0\r\n\r\n"):
+            for read in (lambda received: received.read(),
+                         lambda received: received.read(17000),
+                         lambda received: received.read1(17000),
+                         lambda received: received.readinto(bytearray(17000)),
+                         lambda received: received.readline()):
+                with self.subTest(message=message[:50], read=read):
+                    self.check_read(message, read)
+
+    def check_read(self, message, read):
+        interrupt = threading.Event()
+
+        class Interrupted:
+            def recv_into(self, buffer, *args):
+                size = super().recv_into(buffer, *args)
+                if interrupt.is_set():
+                    raise KeyboardInterrupt
+                return size
+
+        def script(link):
+            link.request()
+            end = message.index(b"A")
+            link.send(message[:end])
+            interrupt.wait(support.SHORT_TIMEOUT)
+            try:
+                link.send(message[end:])
+            except OSError:     # the client did not want all of it
+                return
+            link.wait_closed()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect(mixin=Interrupted)
+            conn.request("GET", "/first")
+            received = conn.getresponse()
+            interrupt.set()
+            with self.assertRaises(KeyboardInterrupt):
+                read(received)
+            interrupt.clear()
+            received.close()
+            conn.request("GET", "/second")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+
+    def test_getresponse(self):
+        # What is left of the head must not pass for a response.
+        def script(link):
+            link.request()
+            link.send(b"X" * 10 + FORGED)
+            link.wait_closed()
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        class Interrupted:
+            def recv_into(self, buffer, *args):
+                size = super().recv_into(memoryview(buffer)[:10], *args)
+                if interrupt.is_set():
+                    raise KeyboardInterrupt
+                return size
+
+        interrupt = threading.Event()
+        interrupt.set()
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            conn = peer.connect(mixin=Interrupted)
+            conn.request("GET", "/first")
+            with self.assertRaises(KeyboardInterrupt):
+                conn.getresponse()
+            with self.assertRaises(http.client.RemoteDisconnected):
+                conn.getresponse()
+            interrupt.clear()
+            conn.request("GET", "/second")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+
+
+@http_peer.over_tls
+class TakenOverTests(ReuseTestCase):
+    """Others take the socket from a response, as docker-py does."""
+
+    def take_over(self, received):
+        stream = received.fp.raw
+        self.assertIsInstance(stream, socket.SocketIO)
+        stream._response = received     # or both would be closed
+        stream._sock.settimeout(None)
+        stream._sock.settimeout(support.SHORT_TIMEOUT)
+        return stream
+
+    def check_stream(self, stream):
+        stream._sock.sendall(b"hello\n")
+        self.assertEqual(stream.read(100), b"hello\n")
+        self.assertEqual(stream.read(100), b"")
+        stream._response.close()
+
+    def script(self, head):
+        def script(link):
+            link.request()
+            link.send(head)
+            link.send(link.reader.readline())
+            link.sock.shutdown(socket.SHUT_WR)
+        return script
+
+    def fresh(self, link):
+        link.answer(b"fresh")
+
+    def test_after_switching_protocols(self):
+        script = self.script(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade"
+                             b"\r\nUpgrade: tcp\r\n\r\n")
+        with Peer(script, self.fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("POST", "/exec", headers={"Connection": "Upgrade",
+                                                   "Upgrade": "tcp"})
+            stream = self.take_over(conn.getresponse())
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+            self.check_stream(stream)
+
+    # Guard: such a response has always had the socket for itself.
+    def test_after_a_response_without_end(self):
+        script = self.script(b"HTTP/1.1 200 OK\r\n"
+                             b"Content-Type: application/octet-stream"
+                             b"\r\n\r\n")
+        with Peer(script, self.fresh, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("POST", "/attach")
+            stream = self.take_over(conn.getresponse())
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+            conn.close()
+            self.check_stream(stream)
+
+
+class ExpectingConnection(http.client.HTTPConnection):
+    """Awaits "100 Continue" by itself, in the way that botocore does."""
+
+    refused = False
+
+    def request(self, *args, **kwargs):
+        self.refused = False
+        self.response_class = http.client.HTTPResponse
+        super().request(*args, **kwargs)
+
+    def send(self, data):
+        if not self.refused:
+            super().send(data)
+
+    def _send_output(self, message_body=None, encode_chunked=False):
+        self.send(b"\r\n".join([*self._buffer, b"", b""]))
+        del self._buffer[:]
+        if message_body is not None:
+            self.await_answer()
+            self.send(message_body)
+
+    def await_answer(self):
+        wait_readable(self.sock)
+        with self.sock.makefile("rb", 0) as file:
+            version, status, reason = file.readline().decode().split(None, 2)
+            if status == "100":
+                while file.readline() != b"\r\n":
+                    pass
+                return
+        self.response_class = functools.partial(
+            RefusedResponse, status_line=(version, int(status), reason))
+        self.refused = True
+
+
+class RefusedResponse(http.client.HTTPResponse):
+    """A response of which the status line has been read before."""
+
+    def __init__(self, *args, status_line, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.status_line = status_line
+
+    def _read_status(self):
+        return self.status_line
+
+
+class ExpectTests(ReuseTestCase):
+
+    # Guard: the rest of the response is for the usual reader.
+    def test_continue(self):
+        def script(link):
+            for _ in range(2):
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    head += link.reader.readline()
+                link.send(b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n")
+                self.assertEqual(link.reader.read(4), b"body")
+                link.send(response(b"done"))
+
+        with Peer(script) as peer:
+            conn = peer.connect(ExpectingConnection)
+            for _ in range(2):
+                conn.request("PUT", "/", b"body")
+                received = conn.getresponse()
+                self.assertEqual((received.status, received.read()),
+                                 (200, b"done"))
+
+    def test_refusal(self):
+        # The server may go on waiting for the body.
+        def script(link):
+            while link.reader.readline() not in (b"\r\n", b""):
+                pass
+            link.send(response(b"no", status=b"417 Expectation Failed"))
+            later.append(link.wait_closed())
+
+        def fresh(link):
+            link.answer(b"fresh")
+
+        later = []
+        with Peer(script, fresh) as peer:
+            conn = peer.connect(ExpectingConnection)
+            conn.request("PUT", "/", b"body")
+            received = conn.getresponse()
+            self.assertEqual((received.status, received.read()),
+                             (417, b"no"))
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
+            peer.join()
+            self.assertEqual(later, [b""])
+
+
 class SetAsideTests(unittest.TestCase):
     """A pool that is made by hand assigns to conn.sock."""
 
     def first(self, link):
-        link.request()
+        if link.request() is None:
+            return
         link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 67\r\n\r\nabc")
         if link.request() is not None:
             link.send(FORGED)
@@ -714,33 +1009,122 @@ class SetAsideTests(unittest.TestCase):
                 conn.sock = first
                 self.check_not_forged(peer, conn)
 
-    def test_a_request_cut_short(self):
-        with Peer(self.first, self.good, self.good) as peer:
-            conn = peer.connect()
-            conn.putrequest("POST", "/1")
-            conn.putheader("Content-Length", "10")
-            conn.endheaders(b"abc")
-            first = conn.sock
-            conn.sock = socket.create_connection(
-                (http_peer.HOST, peer.port), conn.timeout)
-            with conn.sock:
-                conn.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-                self.assertEqual(conn.getresponse().read(), b"good")
+    def send_part(self, conn):
+        conn.putrequest("POST", "/1")
+        conn.putheader("Content-Length", "10")
+        conn.endheaders(b"abc")
+
+    def send_whole(self, conn):
+        conn.request("GET", "/1")
+
+    def silent(self, link):
+        link.wait_closed()
+
+    def test_in_the_middle_of_a_request(self):
+        for send in self.send_part, self.send_whole:
+            with (self.subTest(send), Peer(self.silent, self.good) as peer):
+                conn = peer.connect()
+                send(conn)
+                first = conn.sock
+                conn.sock = None
+                conn.close()
                 conn.sock = first
-                self.check_not_forged(peer, conn)
+                conn.request("GET", "/2")
+                self.assertEqual(conn.getresponse().read(), b"good")
 
     def test_on_another_connection(self):
-        # Its connect() may lead elsewhere.
-        with Peer(self.first, self.good) as peer:
+        # Its connect() may lead elsewhere, so it is not called.
+        for send in self.send_part, self.send_whole, self.leave_unread:
+            with (self.subTest(send), Peer(self.first, self.good) as peer):
+                conn = peer.connect()
+                left = send(conn)
+                other = peer.connect()
+                other.sock, conn.sock = conn.sock, None
+                if left is not None:
+                    left.close()
+                with (mock.patch.object(other, "connect") as connect,
+                      self.assertRaises(http.client.RemoteDisconnected)):
+                    other.request("GET", "/2")
+                connect.assert_not_called()
+
+    def leave_unread(self, conn):
+        conn.request("GET", "/1")
+        return conn.getresponse()
+
+    def test_given_by_connect(self):
+        # A pool may be behind it.
+        class Connection(http.client.HTTPConnection):
+            def connect(self):
+                self.sock = first
+
+        with Peer(self.silent) as peer:
+            conn = peer.connect(Connection)
+            first = socket.create_connection((http_peer.HOST, peer.port))
+            self.send_part(conn)
+            conn.sock = None
+            conn.close()
+            with self.assertRaises(http.client.RemoteDisconnected):
+                conn.request("GET", "/2")
+            self.assertIsNone(conn.sock)
+
+    # Guard: what was left on one socket says nothing of another.
+    def test_a_healthy_one_instead(self):
+        def early(link):
+            link.reader.readline()
+            link.send(response(b"early"))
+            link.wait_closed()
+
+        with Peer(early, self.good) as peer:
+            conn = peer.connect()
+            self.send_part(conn)
+            self.assertEqual(conn.getresponse().read(), b"early")
+            with conn.sock:
+                conn.sock = socket.create_connection(
+                    (http_peer.HOST, peer.port), conn.timeout)
+                conn.request("GET", "/2")
+                self.assertEqual(conn.getresponse().read(), b"good")
+
+    # Guard: tests of others give out the same fake again and again.
+    def test_the_same_fake_again(self):
+        class Fake:
+            def __init__(self):
+                self.sent = []
+
+            def makefile(self, mode):
+                return io.BytesIO(b"HTTP/1.1 200 OK\r\n"
+                                  b"Content-Length: 5\r\n\r\nabcde")
+
+            def sendall(self, data):
+                self.sent.append(data)
+
+            def setsockopt(self, *args):
+                pass
+
+            def close(self):
+                pass
+
+        fake = Fake()
+        with mock.patch("socket.create_connection", return_value=fake):
+            for _ in range(2):
+                conn = http.client.HTTPConnection("example.com")
+                for _ in range(2):
+                    conn.request("GET", "/")
+                    conn.getresponse().close()
+                conn.close()
+        self.assertEqual(len(fake.sent), 4)
+
+    # Guard: a connection without a socket can be copied and pickled.
+    def test_pickle(self):
+        with Peer(self.good) as peer:
             conn = peer.connect()
             conn.request("GET", "/1")
-            received = conn.getresponse()
-            other = peer.connect()
-            other.sock, conn.sock = conn.sock, None
-            received.close()
-            with self.assertRaises(http.client.RemoteDisconnected):
-                other.request("GET", "/2")
-            self.assertEqual(peer.accepted, 1)
+            conn.getresponse().read()
+            with conn.sock:
+                conn.sock = None
+                for copied in copy.deepcopy(conn), pickle.loads(
+                        pickle.dumps(conn)):
+                    self.assertEqual(vars(copied).keys(), vars(conn).keys())
+                    copied.close()
 
     # Guard: a pool may do this with healthy connections.
     def test_healthy(self):
@@ -757,6 +1141,72 @@ class SetAsideTests(unittest.TestCase):
                     self.assertEqual(conn.getresponse().read(), b"good")
                     self.assertEqual(peer.requests[-1][0], number % 2)
             first.close()
+
+
+class HalfOpenTests(unittest.TestCase):
+    """A connection that connect() has not finished is none."""
+
+    def silent(self, link):
+        link.request()
+        link.wait_closed()
+
+    def fresh(self, link):
+        link.answer()
+        link.answer(b"fresh")
+
+    def explicitly(self, conn):
+        conn.connect()
+
+    def by_a_request(self, conn):
+        conn.request("GET", "/first")
+
+    def test_no_answer_to_connect(self):
+        for open_it in self.explicitly, self.by_a_request:
+            with (self.subTest(open_it),
+                  Peer(self.silent, self.fresh) as peer):
+                conn = peer.connect(timeout=0.01)
+                conn.set_tunnel("destination.example", 80)
+                with self.assertRaises(TimeoutError):
+                    open_it(conn)
+                self.assertIsNone(conn.sock)
+                with self.assertRaises(http.client.ResponseNotReady):
+                    conn.getresponse()
+                conn.timeout = support.SHORT_TIMEOUT
+                conn.request("GET", "/second")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
+                conn.close()
+                peer.join()
+                self.assertCountEqual(
+                    [(number, request.method)
+                     for number, request in peer.requests],
+                    [(0, b"CONNECT"), (1, b"CONNECT"), (1, b"GET")])
+
+    @unittest.skipUnless(hasattr(http.client, "HTTPSConnection"),
+                         "for HTTPSConnection")
+    def test_nothing_is_sent_without_tls(self):
+        with Peer(self.silent, self.silent) as peer:
+            conn = peer.connect(http.client.HTTPSConnection, timeout=0.01)
+            conn.set_tunnel("destination.example", 443)
+            with self.assertRaises(TimeoutError):
+                conn.connect()
+            with self.assertRaises(TimeoutError):
+                conn.request("GET", "/", headers={"Authorization": "secret"})
+            conn.close()
+            peer.join()
+            for number, request in peer.requests:
+                self.assertEqual(request.method, b"CONNECT")
+
+    def test_an_interrupt(self):
+        class Interrupt(BaseException):
+            pass
+
+        with Peer(self.silent, self.silent) as peer:
+            conn = peer.connect()
+            conn.set_tunnel("destination.example", 80)
+            with (mock.patch.object(conn, "_tunnel", side_effect=Interrupt),
+                  self.assertRaises(Interrupt)):
+                conn.connect()
+            self.assertIsNone(conn.sock)
 
 
 class WhereToTests(unittest.TestCase):
