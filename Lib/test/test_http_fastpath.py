@@ -1,7 +1,6 @@
 """What http.client takes short cuts for: it must not show but in time."""
 
 import email.errors
-import email.parser
 import http.client
 import io
 import random
@@ -67,13 +66,12 @@ def parse(section, **kwargs):
 class HeaderTests(unittest.TestCase):
     """Header sections without email.parser."""
 
-    def by_email(self, section):
-        parser = email.parser.Parser(_class=http.client.HTTPMessage)
-        return parser.parsestr(section.decode("iso-8859-1"))
+    class Message(http.client.HTTPMessage):
+        """What parse_headers() lets the email package make."""
 
     def check_same(self, section, message):
-        expected = self.by_email(section)
-        self.assertIs(type(message), type(expected))
+        expected = parse(section, _class=self.Message)
+        self.assertIs(type(message), http.client.HTTPMessage)
         self.assertEqual(message.items(), expected.items())
         self.assertEqual(list(message.raw_items()),
                          list(expected.raw_items()))
@@ -138,20 +136,14 @@ class HeaderTests(unittest.TestCase):
             section = bytearray(
                 b"Server: x\r\nContent-Length: 1\r\nX:y\r\n\r\n")
             section[rng.randrange(len(section) - 3)] = rng.randrange(256)
-            lines = bytes(section).splitlines(keepends=True)
-            if b"\r\n" in lines[:-1] or b"\n" in lines[:-1]:
-                continue        # the section would end earlier
             with self.subTest(section=section):
                 self.check_same(section, parse(section))
 
     # Guard: for another class it is parsed as before.
     def test_another_class(self):
-        class Message(http.client.HTTPMessage):
-            pass
-
         with mock.patch("email.parser.Parser") as parser:
-            parse(b"A: b\r\n\r\n", _class=Message)
-        parser.assert_called_once_with(_class=Message)
+            parse(b"A: b\r\n\r\n", _class=self.Message)
+        parser.assert_called_once_with(_class=self.Message)
 
 
 class Recorder:
