@@ -23,8 +23,8 @@ from pathlib import Path
 from tools import bench_measures as measures
 from tools import bench_peers, bench_report, demo, demo_server
 from tools.bench_lab import Lab
-from tools.common import LINES, ROOT, Failure, build_dir, run as run_program
-from tools.common import say
+from tools.common import LINES, ROOT, Failure, build_dir, known_line
+from tools.common import run as run_program, say
 from tools.patches import load
 from tools.places import plain_failures
 
@@ -32,7 +32,7 @@ RESULTS = ROOT / "bench" / "results"
 
 
 def add_arguments(parser):
-    parser.add_argument("line", nargs="?", metavar="LINE", choices=LINES,
+    parser.add_argument("line", nargs="?", metavar="LINE", type=known_line,
                         help="3.13, 3.14 or 3.15 (default: the newest that "
                              "can be had), built if need be")
     parser.add_argument("--quick", action="store_true",
