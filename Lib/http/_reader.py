@@ -25,7 +25,8 @@ else:
                   ssl.SSLWantWriteError)
     _SSLWantWriteError = ssl.SSLWantWriteError
 
-_makefile = socket.socket.makefile
+_Socket = socket.socket     # whatever may replace it there later
+_makefile = _Socket.makefile
 
 _READ_SIZE = 8192
 
@@ -41,7 +42,7 @@ def suits(sock):
     """Tell whether Reader(sock) reads what sock.makefile("rb") would."""
     # Not isinstance(), which believes a mock; and others borrow makefile.
     cls = type(sock)
-    return issubclass(cls, socket.socket) and cls.makefile is _makefile
+    return issubclass(cls, _Socket) and cls.makefile is _makefile
 
 
 def open_reader(sock):
@@ -60,8 +61,9 @@ class _ReceivingIO(socket.SocketIO):
         self.ended = False      # ... or this is the end
         # The thread that is not to ask the socket, as it may have to wait.
         self.offline = None
-        # Is a thread waiting for the socket?  Or it was, and is interrupted.
-        self.reading = False
+        self.reading = False    # is a thread waiting for the socket?
+        # Was it interrupted, so that what has been received may be lost?
+        self.interrupted = False
         # What of the body has not been received: so many bytes; less than
         # none, if there was more than the body; or as an Extent knows.
         self.missing = 0
@@ -70,26 +72,25 @@ class _ReceivingIO(socket.SocketIO):
     def readinto(self, b):
         if self.offline is not None and self.offline == get_ident():
             return 0
-        if self.reading:
-            # What has been received may be lost, and nobody knows where
-            # in the response this is.
-            raise OSError("cannot read from interrupted object")
-        self.reading = True
         try:
+            self.reading = True
             if self.pending or self.ended or self.error is not None:
                 n = self._replay(memoryview(b).cast("B"))
             else:
                 n = super().readinto(b)
         except OSError:
-            self.reading = False
             raise
+        except BaseException:
+            self.interrupted = True
+            raise
+        finally:
+            self.reading = False
         if n:
             if self.extent is None:
                 self.missing -= n
             else:
                 self.extent.feed(memoryview(b)[:n])
                 self.missing = self.extent.missing
-        self.reading = False
         return n
 
     def _replay(self, b):
@@ -131,7 +132,8 @@ class Reader(io.BufferedReader):
         if bytes beyond the end have been read.
         """
         try:
-            if self.raw.reading:    # by another thread, which has the buffer
+            # If another thread is reading, it has the buffer.
+            if self.raw.reading or self.raw.interrupted:
                 return None
             in_buffer = len(self.peek_buffered())
         except (AttributeError, ValueError):    # detached or closed

@@ -29,9 +29,15 @@ is_chunk_line = re.compile(
     rb"[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?\r\n").fullmatch
 
 
+_Socket = socket.socket     # whatever may replace it there later
+
 # What is known of each socket.  Whoever assigns to HTTPConnection.sock can set
 # one aside, and come back to it, with the same connection or with another.
 _uses = weakref.WeakKeyDictionary()
+
+
+def _can_be_hashed(sock):
+    return type(sock).__hash__ is not None
 
 
 class WeakResponse(weakref.ref):
@@ -47,7 +53,7 @@ class SocketUse:
     """What an HTTPConnection remembers of a socket that it uses."""
 
     __slots__ = ("opened", "spent", "sent", "unanswered", "answered",
-                 "response", "received", "_sock", "_connection")
+                 "response", "received", "_followed", "_sock", "_connection")
 
     def __init__(self, connection):
         # True if connect() is known to have made the socket, so that it can
@@ -64,29 +70,34 @@ class SocketUse:
         # A weak reference to the response that is being read, until that was
         # read to its end.
         self.response = None
+        self._followed = False      # did that have a Reader?
         # True once there has been a response.
         self.answered = False
         sock = connection.sock
         # None if the socket cannot be asked without waiting.
         self.received = Received() if suits(sock) else None
-        if issubclass(type(sock), socket.socket):
+        # A fake can be "opened" again and again, so it is forgotten with its
+        # use; so is what cannot be the key of a dictionary.
+        self._sock = lambda: sock
+        if issubclass(type(sock), _Socket) and _can_be_hashed(sock):
             self._sock = weakref.ref(sock)
             _uses[sock] = self
-        else:
-            # A fake.  The same one can be "opened" again and again, so it is
-            # forgotten with its use.
-            self._sock = lambda: sock
 
     def __reduce__(self):
         return type(None), ()       # a copy of a connection knows nothing yet
 
+    @staticmethod
+    def find(sock):
+        """Return what is known of *sock*; None if it is nothing."""
+        if not issubclass(type(sock), _Socket) or not _can_be_hashed(sock):
+            return None
+        use = _uses.get(sock)
+        return use if use is not None and use.is_about(sock) else None
+
     @classmethod
     def get(cls, connection):
         """Return what is known of the socket of *connection*."""
-        sock = connection.sock
-        use = None
-        if issubclass(type(sock), socket.socket):
-            use = _uses.get(sock)
+        use = cls.find(connection.sock)
         if use is None:
             return cls(connection)
         if use.is_busy():
@@ -124,7 +135,8 @@ class SocketUse:
 
     def is_spent(self):
         """Tell whether no further request may go out over the socket."""
-        if self.response is not None and self.response() is None:
+        response = self.response
+        if response is not None and response() is None:
             # It is gone without having been read to its end.
             self.spent = True
         return self.spent
@@ -137,7 +149,8 @@ class SocketUse:
         """
         self.response = weakref.ref(response)
         fp = getattr(response, "fp", None)
-        if not isinstance(fp, Reader):
+        self._followed = isinstance(fp, Reader)
+        if not self._followed:
             return
         received = fp.peek_buffered()
         if not isinstance(response.length, int) and not response.chunked:
@@ -149,9 +162,15 @@ class SocketUse:
         else:
             fp.raw.missing = response.length - len(received)
 
+    def has_lost(self, fp):
+        """Tell whether somebody has put *fp* in the place of a Reader."""
+        return self._followed and not isinstance(fp, Reader)
+
     def take_back(self, fp, ended):
         """Note that a response is done with *fp*, at its end or before."""
-        if isinstance(fp, Reader):
+        if self.has_lost(fp):
+            ended = False
+        elif isinstance(fp, Reader):
             ended = fp.rest() == 0
             if ended:
                 self.received.take_back(fp)

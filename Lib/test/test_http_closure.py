@@ -98,7 +98,8 @@ class ReplacedTests(ClosureTestCase):
             self.assertEqual(received.body, b"body")
 
     def test_post_of_a_body_that_can_be_read_once(self):
-        for make in (lambda: iter([b"bo", b"dy"]), lambda: io.BytesIO(b"body")):
+        for make in (lambda: iter([b"bo", b"dy"]),
+                     lambda: io.BytesIO(b"body")):
             for name, act in self.ends():
                 with self.subTest(name), self.idle(act) as (peer, conn):
                     conn.request("POST", "/", make())

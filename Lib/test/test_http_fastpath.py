@@ -172,11 +172,11 @@ class SendTests(unittest.TestCase):
     def test_small(self):
         self.assertEqual(self.send(b"abc"), [b"abc"])
         self.assertEqual(self.send("abc"), [b"abc"])
-        self.assertEqual(self.send(b"x" * 8192), [b"x" * 8192])
+        self.assertEqual(self.send(b"x" * 16384), [b"x" * 16384])
 
     # Guard: it is not worth a copy.
     def test_large(self):
-        body = b"x" * 8193
+        body = b"x" * 16385
         self.assertEqual(self.send(body), [b"", body])
 
     # Guard: who expects 100 (Continue) has the server decide on the body.
@@ -213,7 +213,7 @@ class ReuseTests(unittest.TestCase):
 
         with Peer(script, tls=self.tls) as peer:
             conn = peer.connect()
-            for size in 0, 1, 8191, 8192, 8193, 100_000:
+            for size in 0, 1, 16383, 16384, 16385, 100_000:
                 body = b"x" * size
                 conn.request("POST", "/", body)
                 self.assertEqual(conn.getresponse().read(), b"ok")

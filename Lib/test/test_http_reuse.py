@@ -1035,7 +1035,8 @@ class SetAsideTests(unittest.TestCase):
     def test_on_another_connection(self):
         # Its connect() may lead elsewhere, so it is not called.
         for send in self.send_part, self.send_whole, self.leave_unread:
-            with (self.subTest(send), Peer(self.first, self.good) as peer):
+            script = self.first if send == self.leave_unread else self.silent
+            with self.subTest(send), Peer(script) as peer:
                 conn = peer.connect()
                 left = send(conn)
                 other = peer.connect()
@@ -1195,6 +1196,82 @@ class HalfOpenTests(unittest.TestCase):
             peer.join()
             for number, request in peer.requests:
                 self.assertEqual(request.method, b"CONNECT")
+
+    # Guard: a connect() may try several addresses.
+    def test_a_subclass_that_tries_again(self):
+        class Connection(http.client.HTTPConnection):
+            def connect(self):
+                for self.port in closed_port, peer.port:
+                    try:
+                        return super().connect()
+                    except OSError:
+                        pass
+
+        def script(link):
+            link.answer(b"good")
+            link.answer(b"good")
+
+        with Peer(script) as peer, socket.socket() as unused:
+            unused.bind((http_peer.HOST, 0))
+            closed_port = unused.getsockname()[1]
+            conn = peer.connect(Connection)
+            for _ in range(2):
+                conn.request("POST", "/", b"body")
+                self.assertEqual(conn.getresponse().read(), b"good")
+            self.assertEqual(peer.accepted, 1)
+
+    # Guard: what is open stays so.
+    def test_a_second_connect_that_fails(self):
+        def script(link):
+            link.answer(b"good")
+
+        with Peer(script) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            received = conn.getresponse()
+            with (mock.patch("socket.create_connection", side_effect=OSError),
+                  self.assertRaises(OSError)):
+                conn._create_connection = socket.create_connection
+                conn.connect()
+            self.assertEqual(received.read(), b"good")
+            self.assertIsNotNone(conn.sock)
+
+    # Guard: tests of others replace it.
+    def test_socket_class_replaced(self):
+        class Fake:
+            def makefile(self, mode):
+                return io.BytesIO(response(b"good"))
+
+            def sendall(self, data):
+                pass
+
+            def close(self):
+                pass
+
+        with mock.patch("socket.socket"):
+            conn = http.client.HTTPConnection("example.com")
+            conn.sock = Fake()
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"good")
+            conn.close()
+
+    # Guard: a subclass of socket need not be hashable.
+    def test_a_socket_that_cannot_be_hashed(self):
+        class Socket(socket.socket):
+            def __eq__(self, other):
+                return self is other
+
+        def script(link):
+            while link.answer(b"good") is not None:
+                pass
+
+        with Peer(script) as peer, Socket() as sock:
+            sock.connect((http_peer.HOST, peer.port))
+            conn = peer.connect()
+            conn.sock = sock
+            for _ in range(2):
+                conn.request("GET", "/")
+                self.assertEqual(conn.getresponse().read(), b"good")
 
     def test_an_interrupt(self):
         class Interrupt(BaseException):
