@@ -110,6 +110,7 @@ class Reader(io.BufferedReader):
 
     def __init__(self, sock):
         super().__init__(_ReceivingIO(sock))
+        self._dropped = 0       # bytes in the buffer that nobody will read
 
     def peek_buffered(self):
         """Return what is in the buffer.
@@ -135,18 +136,27 @@ class Reader(io.BufferedReader):
             # If another thread is reading, it has the buffer.
             if self.raw.reading or self.raw.interrupted:
                 return None
-            in_buffer = len(self.peek_buffered())
+            in_buffer = len(self.peek_buffered()) - self._dropped
         except (AttributeError, ValueError):    # detached or closed
             return None
         missing = self.raw.missing
         return None if missing > 0 else in_buffer + missing
+
+    def drop_rest(self):
+        """Count what rest() tells as read, without reading it.
+
+        Another thread may be reading, and would wait for more.
+        """
+        rest = self.rest()
+        if rest is not None and rest > 0:
+            self._dropped += rest
 
     def buffered(self):
         """Return all that has been received and not been read.
 
         Raises ValueError like peek_buffered().
         """
-        return self.peek_buffered() + self.raw.pending
+        return self.peek_buffered()[self._dropped:] + self.raw.pending
 
 
 class Received:

@@ -288,6 +288,16 @@ class LeftTests(ReaderTestCase):
                     self.assertEqual(self.second(message + STRAY, leave=leave),
                                      b"fresh")
 
+    def test_the_rest_is_not_read(self):
+        # Another thread may be reading it, and would wait for what is gone.
+        def leave(received):
+            with mock.patch("http._reader.Reader.read", create=True,
+                            side_effect=AssertionError):
+                received.close()
+
+        self.assertEqual(self.second(response(b"hello"), leave=leave),
+                         b"kept")
+
     def test_the_rest_has_not_been_received(self):
         def close(received):
             received.close()
