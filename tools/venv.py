@@ -221,7 +221,7 @@ def _modules(interpreter, folder):
                       f"and {exc}; name another: --python PYTHON") from exc
     if not modules:
         raise Failure(f"{interpreter.path} has all of the series already; "
-                      f"this is enough: {interpreter.path} -m venv DIR")
+                      f"leave out --python, or name one that has not")
     return modules
 
 
