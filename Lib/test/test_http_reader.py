@@ -569,7 +569,6 @@ class OwnershipTests(ReaderTestCase):
             self.assertIsNone(gone())
             self.assertEqual(received.read(), b"first")
 
-    # Guard: the many ways in which others make and take responses.
     def test_a_reader_that_was_taken_away(self):
         def script(link):
             link.request()
@@ -638,6 +637,7 @@ class OwnershipTests(ReaderTestCase):
             with self.assertRaises(http.client.RemoteDisconnected):
                 conn.getresponse()
 
+    # Guard: the many ways in which others make and take responses.
     def test_other_response_classes(self):
         class Renamed(http.client.HTTPResponse):
             def __init__(self, sock, debuglevel=0, method=None, url=None):
