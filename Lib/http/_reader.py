@@ -53,21 +53,22 @@ def open_reader(sock):
 class _ReceivingIO(socket.SocketIO):
     """A socket's raw stream, with what has been received before."""
 
+    pending = b""       # to be read first, ...
+    error = None        # ... then this is to be raised, ...
+    ended = False       # ... or this is the end
+    # The thread that is not to ask the socket, as it may have to wait.
+    offline = None
+    reading = False     # is a thread waiting for the socket?
+    # Was it interrupted, so that what has been received may be lost?
+    interrupted = False
+    # What of the body has not been received: so many bytes; less than none,
+    # if there was more than the body; or as an Extent knows.
+    missing = 0
+    extent = None
+
     def __init__(self, sock):
         super().__init__(sock, "r")
         sock._io_refs += 1      # as socket.makefile() does for its SocketIO
-        self.pending = b""      # to be read first, ...
-        self.error = None       # ... then this is to be raised, ...
-        self.ended = False      # ... or this is the end
-        # The thread that is not to ask the socket, as it may have to wait.
-        self.offline = None
-        self.reading = False    # is a thread waiting for the socket?
-        # Was it interrupted, so that what has been received may be lost?
-        self.interrupted = False
-        # What of the body has not been received: so many bytes; less than
-        # none, if there was more than the body; or as an Extent knows.
-        self.missing = 0
-        self.extent = None
 
     def readinto(self, b):
         if self.offline is not None and self.offline == get_ident():
@@ -108,9 +109,10 @@ class _ReceivingIO(socket.SocketIO):
 class Reader(io.BufferedReader):
     """What socket.makefile("rb") returns, for one response."""
 
+    _dropped = 0        # bytes in the buffer that nobody will read
+
     def __init__(self, sock):
         super().__init__(_ReceivingIO(sock))
-        self._dropped = 0       # bytes in the buffer that nobody will read
 
     def peek_buffered(self):
         """Return what is in the buffer.
@@ -172,6 +174,8 @@ class Received:
 
     def hand_over(self, reader):
         """Let *reader* begin with it."""
+        if not self.has_begun():
+            return
         raw = reader.raw
         raw.pending, self.pending = self.pending, b""
         raw.error, self.error = self.error, None
@@ -182,7 +186,8 @@ class Received:
 
         Line ends are dropped: they are of no response.
         """
-        self.pending = (reader.buffered() + self.pending).lstrip(b"\r\n")
+        if reader.raw.missing or reader.raw.pending:
+            self.pending = (reader.buffered() + self.pending).lstrip(b"\r\n")
 
     def has_begun(self):
         """Tell whether there is something for a response to begin with."""
@@ -245,7 +250,7 @@ class Received:
             self.pending = begun + self.pending
 
     def _would_not_wait(self, idle):
-        if idle:
+        if idle and self.pending:
             self.has_stray_bytes()
         return self.has_begun()
 
@@ -280,7 +285,7 @@ def is_ready(sock, timeout, to_write=False):
     pending = getattr(sock, "pending", None)
     if pending is not None and pending():   # TLS has it, not the system
         return True
-    if timeout is not None:
+    if timeout:
         timeout = max(0, min(timeout, _MAX_WAIT))
     try:
         poller = select.poll()

@@ -166,14 +166,14 @@ class SocketUse:
         """Tell whether somebody has put *fp* in the place of a Reader."""
         return self._followed and not isinstance(fp, Reader)
 
-    def take_back(self, fp, ended):
-        """Note that a response is done with *fp*, at its end or before."""
-        if self.has_lost(fp):
-            ended = False
-        elif isinstance(fp, Reader):
+    def take_back(self, response, fp):
+        """Note that *response* is done with *fp*, at its end or before."""
+        if isinstance(fp, Reader):
             ended = fp.rest() == 0
             if ended:
                 self.received.take_back(fp)
+        else:
+            ended = not self._followed and response._has_ended()
         if not ended:
             self.spent = True
         # Last: if this is interrupted, the socket is not used again.
@@ -205,7 +205,8 @@ def rules_out_reuse(version, status, headers):
         elif name == "connection" and "close" in value.lower():
             # Any option that contains the word will do, as it always has.
             return True
-    if any(isinstance(defect, _HEADER_DEFECTS) for defect in headers.defects):
+    if headers.defects and any(isinstance(defect, _HEADER_DEFECTS)
+                               for defect in headers.defects):
         # The parser left lines out that could have been framing.
         return True
     if codings:
@@ -264,20 +265,19 @@ class Extent:
     it does not matter who sends or reads them, and in which way.
     """
 
-    __slots__ = ("_step", "_seen", "_left", "beyond", "begun")
-
     # A header section, or a line, that grows beyond this is not followed.
     _MAX_HEAD = 1 << 20
     _MAX_LINE = 1 << 16
+
+    _seen = b""             # what of a head or line has gone by
+    _left = 0               # bytes still missing of a body or chunk
+    beyond = 0              # bytes that have gone by after the end
+    begun = False           # may any of it have gone by?
 
     def __init__(self, *, chunked=False):
         # What comes next; None after the end.  A message begins with the
         # head of a request or, if *chunked*, with a chunk of a body.
         self._step = self._chunk_line if chunked else self._head
-        self._seen = b""            # what of a head or line has gone by
-        self._left = 0              # bytes still missing of a body or chunk
-        self.beyond = 0             # bytes that have gone by after the end
-        self.begun = False          # may any of it have gone by?
 
     @property
     def missing(self):
@@ -295,7 +295,7 @@ class Extent:
     @property
     def cut(self):
         """True if the message has begun and is not whole."""
-        return self.begun and not self.whole
+        return self.begun and (self._step is not None or self.beyond > 0)
 
     def feed(self, data):
         """Take note of *data*, a bytes-like object."""
