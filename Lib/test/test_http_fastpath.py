@@ -220,6 +220,23 @@ class ReuseTests(unittest.TestCase):
                 self.assertEqual(peer.requests[-1][1].body, body)
             self.assertEqual(peer.accepted, 1)
 
+    # Guard: nothing is left to close, but a subclass may have more to do.
+    def test_close_of_a_subclass(self):
+        closed = []
+
+        class Response(http.client.HTTPResponse):
+            def close(self):
+                closed.append(self.status)
+                super().close()
+
+        with Peer(lambda link: link.answer(b"ok"), tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.response_class = Response
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"ok")
+            support.gc_collect()
+            self.assertEqual(closed, [200])
+
 
 if __name__ == "__main__":
     unittest.main()
