@@ -9,7 +9,6 @@ fails closed: in doubt, the connection is not used again.
 
 import re
 import socket
-import string
 import weakref
 from email import errors
 from http import HTTPStatus
@@ -21,12 +20,11 @@ _HEADER_DEFECTS = (errors.FirstHeaderLineIsContinuationDefect,
                    errors.MisplacedEnvelopeHeaderDefect,
                    errors.MissingHeaderBodySeparatorDefect)
 
-_HEXDIG = string.hexdigits.encode()
-
 # A chunk's first line.  int() and readline() accept more than the grammar
 # of RFC 9112, section 7.1, does, and so does not every peer.
-is_chunk_line = re.compile(
-    rb"[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?\r\n").fullmatch
+_size_line = re.compile(
+    rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+is_chunk_line = _size_line.fullmatch
 
 
 _Socket = socket.socket     # whatever may replace it there later
@@ -378,18 +376,14 @@ class Extent:
         return line, at
 
     def _chunk_line(self, data, at):
-        while not self._seen:
-            # Nearly every line is a plain number that is there as a whole.
-            line, mark, _ = bytes(data[at:at + 10]).partition(b"\r\n")
-            if not mark or not line or line.strip(_HEXDIG):
-                break
-            at += len(line) + 2
-            self._begin_chunk(int(line, 16))
-            if self._step != self._chunk:
-                return at
-            at = self._chunk(data, at)
-            if self._step != self._chunk_line:
-                return at
+        # Nearly every line is there as a whole, and many chunks are.
+        while not self._seen and (line := _size_line.match(data, at)):
+            size = int(line[1], 16)
+            end = line.end() + size
+            if not size or data[end:end + 2] != b"\r\n":
+                self._begin_chunk(size)
+                return line.end()
+            at = end + 2
         line, at = self._line(data, at)
         if line is None:
             return at
