@@ -13,7 +13,7 @@ import math
 import select
 import socket
 import time
-from threading import get_ident
+from _thread import get_ident
 
 try:
     import ssl

@@ -9,7 +9,7 @@ fails closed: in doubt, the connection is not used again.
 
 import re
 import socket
-import weakref
+from _weakref import ref    # weakref takes long to import
 from email import errors
 from http import HTTPStatus
 from http._reader import Reader, Received, suits
@@ -31,14 +31,27 @@ _Socket = socket.socket     # whatever may replace it there later
 
 # What is known of each socket.  Whoever assigns to HTTPConnection.sock can set
 # one aside, and come back to it, with the same connection or with another.
-_uses = weakref.WeakKeyDictionary()
+# By id(), as a subclass may have an __eq__() of its own.
+_uses = {}
 
 
-def _can_be_hashed(sock):
-    return type(sock).__hash__ is not None
+class _SocketRef(ref):
+
+    __slots__ = ("key",)
+
+    def __init__(self, sock, callback):
+        super().__init__(sock, callback)
+        self.key = id(sock)
 
 
-class WeakResponse(weakref.ref):
+def _forget(sock, _uses=_uses):
+    # The _SocketRef of a socket that is gone, maybe at the interpreter's end.
+    use = _uses.get(sock.key)
+    if use is not None and use._sock is sock:
+        del _uses[sock.key]
+
+
+class WeakResponse(ref):
     """A weak reference that does not keep a connection from being pickled."""
 
     __slots__ = ()
@@ -64,7 +77,7 @@ class SocketUse:
         self.sent = None
         self.unanswered = 0     # how many requests have no response yet
         # A response may outlive its connection, and does not keep it alive.
-        self._connection = weakref.ref(connection)
+        self._connection = ref(connection)
         # A weak reference to the response that is being read, until that was
         # read to its end.
         self.response = None
@@ -74,12 +87,13 @@ class SocketUse:
         sock = connection.sock
         # None if the socket cannot be asked without waiting.
         self.received = Received() if suits(sock) else None
-        # A fake can be "opened" again and again, so it is forgotten with its
-        # use; so is what cannot be the key of a dictionary.
-        self._sock = lambda: sock
-        if issubclass(type(sock), _Socket) and _can_be_hashed(sock):
-            self._sock = weakref.ref(sock)
-            _uses[sock] = self
+        if issubclass(type(sock), _Socket):
+            self._sock = _SocketRef(sock, _forget)
+            _uses[id(sock)] = self
+        else:
+            # A fake can be "opened" again and again, so it is forgotten with
+            # its use.
+            self._sock = lambda: sock
 
     def __reduce__(self):
         return type(None), ()       # a copy of a connection knows nothing yet
@@ -87,9 +101,7 @@ class SocketUse:
     @staticmethod
     def find(sock):
         """Return what is known of *sock*; None if it is nothing."""
-        if not issubclass(type(sock), _Socket) or not _can_be_hashed(sock):
-            return None
-        use = _uses.get(sock)
+        use = _uses.get(id(sock))
         return use if use is not None and use.is_about(sock) else None
 
     @classmethod
@@ -104,7 +116,7 @@ class SocketUse:
         if use._connection() is not connection:
             # Its connect() would lead elsewhere.
             use.opened = False
-            use._connection = weakref.ref(connection)
+            use._connection = ref(connection)
         return use
 
     def is_about(self, sock):
@@ -145,7 +157,7 @@ class SocketUse:
         That does not depend on who reads it, and on whether a read was
         interrupted: urllib3 reads chunks from response.fp by itself.
         """
-        self.response = weakref.ref(response)
+        self.response = ref(response)
         fp = getattr(response, "fp", None)
         self._followed = isinstance(fp, Reader)
         if not self._followed:
