@@ -153,6 +153,32 @@ class Reader(io.BufferedReader):
         if rest is not None and rest > 0:
             self._dropped += rest
 
+    def receive_rest(self, limit, timeout):
+        """Receive until rest() knows the end of the response.
+
+        What has been received before that is dropped.  Give up after *limit*
+        bytes, or *timeout* seconds, or when the connection ends.
+        """
+        raw = self.raw
+        if raw is None or raw.closed or raw.reading or raw.interrupted:
+            return
+        sock = raw._sock
+        own_timeout = sock.gettimeout()
+        deadline = time.monotonic() + timeout
+        try:
+            while raw.missing <= limit > 0 and self.rest() is None:
+                timeout = deadline - time.monotonic()
+                if timeout <= 0:
+                    break
+                sock.settimeout(timeout)
+                # At most one call of the system, so the timeout holds.
+                received = self.read1(min(limit, _READ_SIZE))
+                if not received:
+                    break
+                limit -= len(received)
+        finally:
+            sock.settimeout(own_timeout)
+
     def buffered(self):
         """Return all that has been received and not been read.
 

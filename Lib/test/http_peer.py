@@ -261,6 +261,8 @@ class Link:
         """Receive one request; return None if the client has hung up."""
         try:
             return self._request()
+        except TimeoutError:    # it has not
+            raise
         except OSError:
             return None
 
@@ -306,9 +308,17 @@ class Link:
         try:
             while block := self.reader.read1():
                 data += block
+        except TimeoutError:    # it does not
+            raise
         except OSError:
             pass
         return data
+
+    def start_tls(self, context):
+        """Speak TLS from here on, as the end of a tunnel does."""
+        self.reader.close()
+        self.sock = context.wrap_socket(self.sock, server_side=True)
+        self.reader = self.sock.makefile("rb")
 
     def close(self):
         """End the connection by FIN; over TLS without close_notify."""

@@ -1,0 +1,414 @@
+"""How one connection serves several requests (private to urllib.request).
+
+Within one OpenerDirector.open() a redirect, or a request that is repeated
+with credentials, goes over the connection of the response that asked for
+it, if it leads to the same place.  Afterwards nothing is kept.
+"""
+
+import http.client
+import re
+import socket
+from http._reuse import leaves_http
+from threading import get_ident
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+try:
+    import ssl
+except ImportError:
+    _ENDS = (ConnectionError,)
+else:
+    # An end of the connection, as TLS sees it, is no ConnectionError.
+    _ENDS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+# How much is read of a response that nobody wants, and for how many seconds,
+# so that its connection can be used again.
+_DRAIN_SIZE = 256 * 1024
+_DRAIN_TIME = 0.05
+
+# RFC 9110, section 9.2.2.
+_IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+# On which part of any other authority is the host, parsers differ.  A zone
+# (RFC 6874) is a part of the host.  Compiled when it is first needed.
+_PLAIN = (r"(?:[^\[\]@%:\\\x7f-\U0010ffff]+"
+          r"|\[[0-9a-fA-F:.]+(?:%[a-zA-Z0-9._~%-]+)?\])(?::[0-9]*)?")
+
+
+def origin_of(url):
+    """Return (scheme, host, port) of *url*; None if that is in doubt."""
+    if re.search(r"[\x00-\x20\x7f]", url):
+        # urlsplit() drops some of these, others do not.
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname:
+        return None
+    if not re.fullmatch(_PLAIN, parts.netloc):
+        # However it is taken apart, it is like itself, and nothing else.
+        return parts.scheme, parts.netloc, None
+    if port is None:
+        port = _DEFAULT_PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname, port
+
+
+# What of a connection that is not open says nothing about where it leads, or
+# is compared in another way.
+_ASIDE = frozenset(("timeout", "debuglevel", "host", "_buffer",
+                    "_tunnel_host", "_tunnel_port", "_tunnel_headers"))
+
+
+def destination_of(connection, http_class, options):
+    """Return what two connections have in common that lead to one place.
+
+    *connection* is what *http_class*, or a function in its place, returned
+    when it was called with *options*.  None if it is open already, or nobody
+    can tell where it would lead.
+    """
+    if (not isinstance(connection, http.client.HTTPConnection)
+            or connection.sock is not None):
+        return None
+    try:
+        return _compared(connection, http_class, options)
+    except TypeError:       # something that cannot be hashed
+        return None
+
+
+def _compared(connection, http_class, options):
+    made = None
+    if type(connection) is not http_class:
+        # A function can have set anything.
+        made = object.__getstate__(connection)
+        if not isinstance(made, dict):      # there are __slots__
+            return None
+        made = frozenset(item for item in made.items()
+                         if item[0] not in _ASIDE)
+    context = getattr(connection, "_context", None)
+    destination = (
+        type(connection), connection.host.lower(), connection.port,
+        connection.source_address, _tunnel_of(connection),
+        frozenset(options.items()), made, context,
+        # Classes can be changed, and so can a context after it was used.
+        connection._http_vsn,
+        getattr(context, "check_hostname", None),
+        getattr(context, "verify_mode", None))
+    hash(destination)
+    return destination
+
+
+def _tunnel_of(connection):
+    host = connection._tunnel_host
+    if not host:
+        return None
+    # The credentials for the proxy, and Host, which says what host does.
+    fields = frozenset((name, value)
+                       for name, value in connection._tunnel_headers.items()
+                       if name != "Host")
+    return host.lower(), connection._tunnel_port, fields
+
+
+def authenticates_connection(fields):
+    """Tell whether one of these challenges, or credentials, is of a scheme
+    that authenticates a connection instead of a request."""
+    return any(field.lstrip().lower().startswith(("negotiate", "ntlm"))
+               for value in fields for field in value.split(","))
+
+
+class Lease:
+    """The use of one connection, for a response and what follows from it.
+
+    The response tells when it has ended (HTTPResponse._lease).  Then the
+    connection is closed, unless it was claimed for another request.
+    """
+
+    __slots__ = ("destination", "connection", "_claimed", "_is_last",
+                 "_is_personal")
+
+    def __init__(self, destination, connection=None):
+        # See destination_of().
+        self.destination = destination
+        # None until there is one, and after the end.
+        self.connection = connection
+        self._claimed = False
+        # True if this side has announced that it closes the connection.
+        self._is_last = False
+        # True if the server takes all requests on it for one user's.
+        self._is_personal = False
+
+    def prepare(self, request, debuglevel):
+        """Make the connection ready for another request."""
+        connection = self.connection
+        # A dead one is to be noticed, not to be replaced.
+        connection.auto_open = 0
+        connection.set_debuglevel(debuglevel)
+        connection.timeout = timeout = request.timeout
+        if timeout is socket._GLOBAL_DEFAULT_TIMEOUT:
+            timeout = socket.getdefaulttimeout()
+        if connection.sock.gettimeout() != timeout:
+            connection.sock.settimeout(timeout)
+
+    def hold(self, response, headers):
+        """Keep the connection for as long as *response* is open.
+
+        *headers* are those of its request, with their names in title case.
+        """
+        self._claimed = False
+        connection = self.connection
+        self._is_last |= "close" in _text_of(headers, "Connection").lower()
+        self._is_personal |= _is_personal(response, headers)
+        knows_end = isinstance(response, http.client.HTTPResponse)
+        if knows_end and "close" in response.headers.get(
+                "Proxy-Connection", "").lower():
+            # Specified nowhere, but there is no doubt what it means.
+            self._is_last = True
+        if not knows_end or response._use is None:
+            _release(connection)
+        if (knows_end and not response.isclosed()
+                and not leaves_http(response._method, response.status)):
+            response._lease = self
+        else:
+            self.response_ended()
+
+    def dismiss(self, response):
+        """Be done with the connection of *response*, which has no body.
+
+        Whoever has the response can still ask its socket for the peer.
+        """
+        sock = getattr(getattr(response.fp, "raw", None), "_sock", None)
+        if isinstance(sock, socket.socket):
+            try:
+                # Not SSLSocket's: that forgets the peer's certificate.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:     # the server has closed it
+                pass
+        self.end()
+
+    def claim(self, response, request=None):
+        """Try to get the connection free for another request.
+
+        The rest of *response* is read and dropped, within bounds.  Return
+        whether the connection can be used.  *request* is the one that is
+        going to be repeated, None if it is another.
+        """
+        if self._is_last or (self._is_personal and request is None):
+            response.close()
+            return False
+        self._claimed = True
+        try:
+            response._drain(_DRAIN_SIZE, _DRAIN_TIME)
+        except BaseException:
+            self.abort()
+            raise
+        if not self.is_reusable():
+            self.end()
+            return False
+        return True
+
+    def is_reusable(self):
+        """Tell whether another request can go out over the connection."""
+        return (not self._is_last and self.connection is not None
+                and self.connection._is_reusable())
+
+    def response_ended(self):
+        """The response has been read to its end, or was given up."""
+        if not self._claimed:
+            self.end()
+
+    def end(self):
+        """Be done with the connection, after its last response."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            _release(connection)
+
+    def abort(self):
+        """Be done with the connection, after a failure."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _release(connection):
+    # If the server does not send us a 'Connection: close' header,
+    # HTTPConnection assumes the socket should be left open.  It is closed
+    # when the response goes away.  close() would close that, too.
+    sock, connection.sock = connection.sock, None
+    if sock:
+        sock.close()
+
+
+def _text_of(headers, name):
+    # What http.client takes for a value need not be a str.
+    value = headers.get(name, "")
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _is_personal(response, headers):
+    for name in "Authorization", "Proxy-Authorization":
+        if (name in headers
+                and authenticates_connection([_text_of(headers, name)])):
+            return True
+    if getattr(response, "status", None) not in (401, 407):
+        return False
+    return authenticates_connection(
+        response.headers.get_all("WWW-Authenticate", [])
+        + response.headers.get_all("Proxy-Authenticate", []))
+
+
+class answered:
+    """Context in which the response to a request is processed.
+
+    If it asks for credentials, and the same request is opened again, that
+    takes over its connection (see claim()).  Until then it can be read, as
+    it is what HTTPError gives to the caller if nobody has the credentials.
+    """
+
+    def __init__(self, request, response):
+        self.request = request
+        self.response = response
+        self.is_lent = (isinstance(response, http.client.HTTPResponse)
+                        and response._lease is not None)
+
+    def __enter__(self):
+        if self.is_lent and self.response.status in (401, 407):
+            _offer(self.request, self.response)
+
+    def __exit__(self, *exc_info):
+        if not self.is_lent:
+            return
+        _take_offer(self.request)
+        lease = self.response._lease
+        if lease is not None and self.response._has_ended():
+            # There is no body, so nobody needs to read or close it.
+            lease.dismiss(self.response)
+
+
+class redirected:
+    """Context in which the request that a redirect leads to is opened.
+
+    Close *response*, and let the request have its connection if that goes
+    to the same origin.
+    """
+
+    def __init__(self, response, request, target):
+        self.response = response
+        self.is_same_origin = _have_same_origin(request, target)
+        self.target = target
+
+    def __enter__(self):
+        response, self.response = self.response, None
+        lease = None
+        if isinstance(response, http.client.HTTPResponse):
+            lease = response._lease
+        if lease is None or not self.is_same_origin:
+            response.close()
+        elif lease.claim(response):
+            _offer(self.target, lease)
+
+    def __exit__(self, *exc_info):
+        lease = _take_offer(self.target)
+        if lease is not None:       # nobody has asked for it
+            lease.end()
+
+
+def _have_same_origin(request, target):
+    origin = origin_of(request.full_url)
+    return origin is not None and origin == origin_of(target.full_url)
+
+
+def _offer(request, what):
+    # Threads may share a Request, but not what happens to it.
+    vars(request).setdefault("_follows", {})[get_ident()] = what
+
+
+def _take_offer(request):
+    return getattr(request, "_follows", {}).pop(get_ident(), None)
+
+
+def claim(request, destination):
+    """Return the lease of a connection that *request* may go out over.
+
+    None if the response that led to it, in the same open(), has left none.
+    """
+    offer = _take_offer(request)
+    if offer is None:
+        return None
+    response = None
+    if isinstance(offer, Lease):
+        lease = offer
+    else:
+        response, lease = offer, offer._lease
+        if lease is None:       # the handler has closed it
+            return None
+    if destination is None or lease.destination != destination:
+        if response is None:
+            lease.end()
+        else:
+            response.close()
+        return None
+    if response is not None and not lease.claim(response, request):
+        return None
+    return lease
+
+
+class Resending:
+    """Whether a request may be sent again, over a new connection.
+
+    Only if it failed on one that had been used before, and the server did
+    not begin to answer, or answered that it gave up on the idle connection.
+    """
+
+    def __init__(self, request):
+        self._request = request
+        self._position = None
+        self._is_repeatable = (request.get_method() in _IDEMPOTENT
+                               and self._can_repeat(request.data))
+
+    def _can_repeat(self, data):
+        if data is None or isinstance(data, bytes):
+            return True
+        if hasattr(data, "read"):
+            try:
+                self._position = data.tell()
+                return data.seekable()
+            except (AttributeError, OSError):
+                return False
+        try:
+            memoryview(data)
+        except TypeError:       # an iterable, perhaps an iterator
+            return False
+        return True
+
+    def is_due_after(self, exc, connection):
+        """Tell whether to send again after *exc*."""
+        sending = isinstance(exc, URLError)
+        if not isinstance(exc.reason if sending else exc, _ENDS):
+            return False
+        if connection._nothing_sent:
+            return True
+        if not self._is_repeatable:
+            return False
+        if sending:
+            # The server may have said why it does not want to hear the rest.
+            try:
+                with connection.getresponse() as response:
+                    return self.is_due_instead_of(response)
+            except (OSError, http.client.HTTPException):
+                pass
+        return connection._nothing_came
+
+    def is_due_instead_of(self, response):
+        """Tell whether to send again rather than return *response*."""
+        # After an interim response, it did begin to answer.
+        return (self._is_repeatable and response.status == 408
+                and not getattr(response, "_followed_interim", False))
+
+    def rewind(self):
+        """Go back to where the body of the request began."""
+        if self._position is not None:
+            self._request.data.seek(self._position)
