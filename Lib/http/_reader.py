@@ -65,6 +65,8 @@ class _ReceivingIO(socket.SocketIO):
     # if there was more than the body; or as an Extent knows.
     missing = 0
     extent = None
+    # To be called with the socket whenever something was received, if at all.
+    after_receiving = None
 
     def __init__(self, sock):
         super().__init__(sock, "r")
@@ -79,6 +81,8 @@ class _ReceivingIO(socket.SocketIO):
                 n = self._replay(memoryview(b).cast("B"))
             else:
                 n = super().readinto(b)
+                if self.after_receiving is not None:
+                    self.after_receiving(self._sock)
         except OSError:
             raise
         except BaseException:

@@ -31,6 +31,13 @@ _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
+# Anything else, such as a negative number, is no limit.
+_LIMITS = r'(?i)(?<![^\s,;])(timeout|max)\s*=\s*"?([0-9]{1,9})"?(?![^\s,;])'
+
+# How many seconds before the server a connection is given up, or half of
+# them if the server's limit is as short as that.
+_MARGIN = 1
+
 
 # On which part of any other authority is the host, parsers differ.  A zone
 # (RFC 6874) is a part of the host.  Compiled when it is first needed.
@@ -120,6 +127,25 @@ def authenticates_connection(fields):
                for value in fields for field in value.split(","))
 
 
+def idle_limit_of(headers):
+    """Return (seconds, is_last) of a response's Keep-Alive fields.
+
+    How long the connection may be idle, None if they do not say, and whether
+    it can take no other request.  Both are a little less than the server
+    grants, because the request takes some time, too.
+    """
+    fields = headers.get_all("Keep-Alive")
+    if not fields:
+        return None, False
+    found = {"timeout": [], "max": []}
+    for name, value in re.findall(_LIMITS, ",".join(fields)):
+        found[name.lower()].append(int(value))
+    seconds = min(found["timeout"], default=None)
+    if seconds is not None:
+        seconds -= min(_MARGIN, seconds / 2)
+    return seconds, min(found["max"], default=2) < 2
+
+
 class Lease:
     """The use of one connection, for a response and what follows from it.
 
@@ -152,6 +178,13 @@ class Lease:
             timeout = socket.getdefaulttimeout()
         if connection.sock.gettimeout() != timeout:
             connection.sock.settimeout(timeout)
+
+    def open_new(self, connection):
+        """Go on with *connection*, which is not open yet."""
+        self.connection = connection
+
+    def request_sent(self):
+        """The request has been sent, or that has failed."""
 
     def hold(self, response, headers):
         """Keep the connection for as long as *response* is open.
@@ -215,6 +248,10 @@ class Lease:
         return (not self._is_last and self.connection is not None
                 and self.connection._is_reusable())
 
+    def leave(self, response):
+        """Close *response*, as nothing follows from it."""
+        response.close()
+
     def response_ended(self):
         """The response has been read to its end, or was given up."""
         if not self._claimed:
@@ -231,6 +268,9 @@ class Lease:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.close()
+
+    def confine(self, thread):
+        """Note which thread alone can end the response; None for any."""
 
 
 def _release(connection):
@@ -260,6 +300,107 @@ def _is_personal(response, headers):
         + response.headers.get_all("Proxy-Authenticate", []))
 
 
+class PooledLease(Lease):
+    """The same for a connection of a pool, which gets it back."""
+
+    __slots__ = ("_slots", "_is_fresh", "_limit")
+
+    def __init__(self, destination, slot):
+        super().__init__(destination, slot.connection)
+        # Empty after the end.  If threads end one response at the same time,
+        # pop() lets one of them have the slot.
+        self._slots = [slot]
+        self._is_fresh = False
+        self._limit = None
+        slot.confine(get_ident())       # nobody else knows of it yet
+
+    def open_new(self, connection):
+        super().open_new(connection)
+        self._is_fresh = True
+
+    def request_sent(self):
+        if self._is_fresh and self.connection.sock is not None:
+            self._is_fresh = False
+            for slot in self._slots:
+                slot.opened()
+
+    def hold(self, response, headers):
+        if isinstance(response, http.client.HTTPResponse):
+            self._limit, is_last = idle_limit_of(response.headers)
+            self._is_last |= is_last
+        self.confine(None)
+        super().hold(response, headers)
+
+    def confine(self, thread):
+        for slot in self._slots:
+            slot.confine(thread)
+
+    def dismiss(self, response):
+        response._close_conn()
+
+    def leave(self, response):
+        # Somebody else may have a use for the connection.
+        response._drain(_DRAIN_SIZE, _DRAIN_TIME)
+
+    def end(self):
+        slot = self._take_slot()
+        if slot is None:
+            return
+        why_not = self._why_not()
+        if why_not is not None:
+            self._let_go(slot, why_not, super().end)
+            return
+        connection, self.connection = self.connection, None
+        slot.release(connection, self._limit)
+
+    def abort(self):
+        slot = self._take_slot()
+        if slot is not None:
+            self._let_go(slot, "the request failed", super().abort)
+
+    def _take_slot(self):
+        try:
+            return self._slots.pop()
+        except IndexError:
+            return None
+
+    def _why_not(self):
+        if self.destination is None:
+            return "nobody knows what else could go over it"
+        if self._is_personal:
+            return "it is authenticated for one user"
+        if self._is_last:
+            return "this was to be the last request"
+        if self.is_reusable():
+            return None
+        if self.connection is None or self.connection.sock is None:
+            return "the server or the end of the response left it closed"
+        return "nobody knows where another response would begin"
+
+    def _let_go(self, slot, reason, close):
+        if self.connection is not None:
+            report(self.connection, reason)
+        try:
+            close()     # first, as the slot stands for an open connection
+        finally:
+            slot.release()
+
+
+def report(connection, reason):
+    """Print why *connection* is let go, if it prints what it does."""
+    if connection.debuglevel > 0:
+        print("close:", f"{connection.host}:{connection.port},", reason)
+
+
+def close_idle(connection, reason):
+    """Close a connection that is not in use."""
+    report(connection, reason)
+    try:
+        connection.close()
+    except OSError:
+        pass
+
+
 class answered:
     """Context in which the response to a request is processed.
 
@@ -275,7 +416,11 @@ class answered:
                         and response._lease is not None)
 
     def __enter__(self):
-        if self.is_lent and self.response.status in (401, 407):
+        if not self.is_lent:
+            return
+        # Outside of open(), nobody has the response yet.
+        self.response._lease.confine(get_ident())
+        if self.response.status in (401, 407):
             _offer(self.request, self.response)
 
     def __exit__(self, *exc_info):
@@ -283,7 +428,10 @@ class answered:
             return
         _take_offer(self.request)
         lease = self.response._lease
-        if lease is not None and self.response._has_ended():
+        if lease is None:
+            return
+        lease.confine(None)
+        if self.response._has_ended():
             # There is no body, so nobody needs to read or close it.
             lease.dismiss(self.response)
 
@@ -305,8 +453,10 @@ class redirected:
         lease = None
         if isinstance(response, http.client.HTTPResponse):
             lease = response._lease
-        if lease is None or not self.is_same_origin:
+        if lease is None:
             response.close()
+        elif not self.is_same_origin:
+            lease.leave(response)
         elif lease.claim(response):
             _offer(self.target, lease)
 
