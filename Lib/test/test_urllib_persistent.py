@@ -1605,7 +1605,7 @@ class ProxyTests(PersistentTestCase):
                     self.assertEqual("Proxy-Authorization"
                                      in received.headers, by is proxy)
 
-    def tunnel(self, link):
+    def tunnel(self, link, serve=serve):
         link.answer()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(http_peer.CERTFILE)
@@ -1635,18 +1635,12 @@ class ProxyTests(PersistentTestCase):
 
     @unittest.skipIf(ssl is None, "needs TLS")
     def test_tunnel_that_ends_while_idle(self):
-        def script(link):
-            self.tunnel(link)
-
-        def ends(link):
-            link.answer()
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(http_peer.CERTFILE)
-            link.start_tls(context)
+        def once(link):
             link.answer(b"first")
             link.close()
 
-        with self.peer(ends, script) as peer:
+        with self.peer(lambda link: self.tunnel(link, once),
+                       self.tunnel) as peer:
             opener = self.tunnelled(peer)
             with self.open(opener, "https://localhost/", peer) as resp:
                 sock = resp.fp.raw._sock
