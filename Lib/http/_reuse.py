@@ -64,7 +64,8 @@ class SocketUse:
     """What an HTTPConnection remembers of a socket that it uses."""
 
     __slots__ = ("opened", "spent", "sent", "unanswered", "answered",
-                 "response", "received", "_followed", "_sock", "_connection")
+                 "refused", "response", "received", "_followed", "_sock",
+                 "_connection")
 
     def __init__(self, connection):
         # True if connect() is known to have made the socket, so that it can
@@ -82,6 +83,9 @@ class SocketUse:
         # read to its end.
         self.response = None
         self._followed = False      # did that have a Reader?
+        # True if the server has answered the last request without wanting
+        # its body.  Never reset: that request stays cut.
+        self.refused = False
         # True once there has been a response.
         self.answered = False
         sock = connection.sock
