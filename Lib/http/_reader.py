@@ -19,11 +19,12 @@ try:
     import ssl
 except ImportError:
     WouldBlock = (BlockingIOError,)
-    _SSLWantWriteError = ()
+    _SSLWantWriteError = _SSLEOFError = ()
 else:
     WouldBlock = (BlockingIOError, ssl.SSLWantReadError,
                   ssl.SSLWantWriteError)
     _SSLWantWriteError = ssl.SSLWantWriteError
+    _SSLEOFError = ssl.SSLEOFError
 
 _Socket = socket.socket     # whatever may replace it there later
 _makefile = _Socket.makefile
@@ -61,6 +62,10 @@ class _ReceivingIO(socket.SocketIO):
     reading = False     # is a thread waiting for the socket?
     # Was it interrupted, so that what has been received may be lost?
     interrupted = False
+    at_end = False      # has the end of the connection been read?
+    # If TLS has to end before, has it not, or may it not have?
+    needs_tls_end = False
+    is_ragged = False
     # What of the body has not been received: so many bytes; less than none,
     # if there was more than the body; or as an Extent knows.
     missing = 0
@@ -83,13 +88,20 @@ class _ReceivingIO(socket.SocketIO):
                 n = super().readinto(b)
                 if self.after_receiving is not None:
                     self.after_receiving(self._sock)
-        except OSError:
-            raise
+        except OSError as exc:
+            if not (self.needs_tls_end and isinstance(exc, _SSLEOFError)):
+                # Not above: that imports this module.
+                from http.client import _raise_closed
+                _raise_closed()
+            self.is_ragged = True
+            n = 0
         except BaseException:
             self.interrupted = True
             raise
         finally:
             self.reading = False
+        if n == 0:
+            self.at_end = True
         if n:
             if self.extent is None:
                 self.missing -= n
@@ -114,9 +126,20 @@ class Reader(io.BufferedReader):
     """What socket.makefile("rb") returns, for one response."""
 
     _dropped = 0        # bytes in the buffer that nobody will read
+    # Is it a connection's, so that an end is not taken for an empty line?
+    strict = False
 
     def __init__(self, sock):
         super().__init__(_ReceivingIO(sock))
+
+    def require_tls_end(self):
+        """Let is_ragged() tell of an end to which TLS has not agreed.
+
+        The socket has to raise SSLEOFError for it.
+        """
+        self.raw.needs_tls_end = True
+        # Who looked ahead did not ask which of the ends it was.
+        self.raw.is_ragged = self.raw.ended
 
     def peek_buffered(self):
         """Return what is in the buffer.
@@ -191,6 +214,30 @@ class Reader(io.BufferedReader):
         return self.peek_buffered()[self._dropped:] + self.raw.pending
 
 
+def is_at_end(file):
+    """Tell whether an empty read of *file* means that nothing will follow.
+
+    It may mean that nothing has arrived yet, if the socket does not block.
+    Only a Reader can tell.
+    """
+    return not isinstance(file, Reader) or file.raw.at_end
+
+
+def is_ragged(file):
+    """Tell whether *file*, being at its end, has met what require_tls_end()
+    is about."""
+    return isinstance(file, Reader) and file.raw.is_ragged
+
+
+def is_cut(file):
+    """Tell whether a line that has just been read from *file* was cut.
+
+    Who makes a response of a file, without a connection, may leave the last
+    line ends out.
+    """
+    return isinstance(file, Reader) and file.strict and file.raw.at_end
+
+
 class Received:
     """What has been received and belongs to no response yet."""
 
@@ -204,6 +251,7 @@ class Received:
 
     def hand_over(self, reader):
         """Let *reader* begin with it."""
+        reader.strict = True
         if not self.has_begun():
             return
         raw = reader.raw

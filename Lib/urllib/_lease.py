@@ -5,6 +5,7 @@ with credentials, goes over the connection of the response that asked for
 it, if it leads to the same place.  Afterwards nothing is kept.
 """
 
+import functools
 import http.client
 import re
 import socket
@@ -45,6 +46,7 @@ _PLAIN = (r"(?:[^\[\]@%:\\\x7f-\U0010ffff]+"
           r"|\[[0-9a-fA-F:.]+(?:%[a-zA-Z0-9._~%-]+)?\])(?::[0-9]*)?")
 
 
+@functools.lru_cache
 def origin_of(url):
     """Return (scheme, host, port) of *url*; None if that is in doubt."""
     if re.search(r"[\x00-\x20\x7f]", url):
