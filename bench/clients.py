@@ -1,10 +1,10 @@
-"""Requests over one kept connection, timed: http.client and its peers.
+"""Requests, timed: the standard library's clients and their peers.
 
 Usage: clients.py OPTIONS
 
 OPTIONS is a JSON object: "client" (a name in CLIENTS), "host", "port",
-"timeout" in seconds or null, "cafile" (with TLS, http.client only) and
-"packages", the folder that the client is imported from, or null.
+"timeout" in seconds or null, "cafile" (with TLS, the standard library only)
+and "packages", the folder that the client is imported from, or null.
 
 Each line on standard input is a JSON object: "measure" (of MEASURES), "case"
 (of CASES) and "count", the number of requests; one on standard output is the
@@ -15,12 +15,13 @@ import collections
 import functools
 import gc
 import io
+import itertools
 import json
 import os
 import sys
 import time
 
-from server import BODY, POSTED, large_body
+from server import BODY, CALLED, HOPS, POSTED, large_body
 
 CASES = {
     "GET": ("GET", "/small", None),
@@ -28,6 +29,9 @@ CASES = {
     "tiny": ("GET", "/tiny", None),
     "length": ("GET", "/length", None),
     "chunked": ("GET", "/chunked", None),
+    "redirects": ("GET", f"/hops/{HOPS}", None),
+    "call": ("POST", "/RPC2", CALLED),
+    "record": ("POST", "/log", "record %d"),
 }
 
 
@@ -48,10 +52,68 @@ def connect(host, port, timeout=None, cafile=None):
     import http.client
     if cafile is None:
         return http.client.HTTPConnection(host, port, timeout=timeout)
-    import ssl
-    context = ssl.create_default_context(cafile=cafile)
     return http.client.HTTPSConnection(host, port, timeout=timeout,
-                                       context=context)
+                                       **trusting(cafile))
+
+
+def trusting(cafile):
+    """Return keyword arguments for TLS, none without a *cafile*."""
+    if cafile is None:
+        return {}
+    import ssl
+    return {"context": ssl.create_default_context(cafile=cafile)}
+
+
+def urlopen(host, port, timeout, cafile=None):
+    from urllib import request as library
+    if cafile is not None:
+        # Given a context, urlopen() would make an opener each time.
+        library.install_opener(library.build_opener(
+            library.HTTPSHandler(**trusting(cafile))))
+    return opening(library.urlopen, host, port, timeout, cafile)
+
+
+def handler(host, port, timeout, cafile=None):
+    from urllib.request import PersistentConnectionHandler, build_opener
+    opener = build_opener(PersistentConnectionHandler(**trusting(cafile)))
+    return opening(opener.open, host, port, timeout, cafile)
+
+
+def opening(open, host, port, timeout, cafile):
+    scheme = "http" if cafile is None else "https"
+
+    def fetch(method, target, body):
+        url = f"{scheme}://{host}:{port}{target}"
+        with open(url, body, timeout=timeout) as response:
+            return response.status, response.read()
+    return fetch
+
+
+def xmlrpc(host, port):
+    import xmlrpc.client
+    proxy = xmlrpc.client.ServerProxy(f"http://{host}:{port}/RPC2")
+
+    def fetch(method, target, args):
+        return 200, proxy.call(*args).encode()
+    return fetch
+
+
+def logging(host, port, **options):
+    import logging.handlers
+    numbers = itertools.count()
+
+    def handle_error(record):
+        raise
+
+    def fetch(method, target, message):
+        # The response is dropped; the server counts what it has received.
+        logger.info(message, next(numbers))
+        return 200, BODY
+    logger = logging.Logger("bench")
+    logger.addHandler(logging.handlers.HTTPHandler(
+        f"{host}:{port}", "/log", "POST", **options))
+    logger.handlers[0].handleError = handle_error
+    return fetch
 
 
 def urllib3(host, port, timeout):
@@ -102,8 +164,10 @@ def pycurl(host, port, timeout):
     return fetch
 
 
-CLIENTS = {"http.client": http_client, "urllib3": urllib3,
-           "requests": requests, "httpx": httpx, "pycurl": pycurl}
+CLIENTS = {"http.client": http_client, "urlopen": urlopen,
+           "handler": handler, "urllib3": urllib3, "requests": requests,
+           "httpx": httpx, "pycurl": pycurl, "xmlrpc": xmlrpc,
+           "logging": logging}
 
 
 def open_client(client, packages=None, **options):

@@ -2,9 +2,8 @@
 
 Usage: server.py CERTIFICATE
 
-It prints its ports as a JSON object, {"plain": ..., "tls": ...}, and ends
-when its standard input does.  What it receives is checked; see ANSWERS for
-what it has to give.
+It prints its ports as a JSON object, {"plain": ..., "tls": ..., "xmlrpc":
+...}, and ends when its standard input does.  What it receives is checked.
 """
 
 import json
@@ -13,8 +12,11 @@ import re
 import resource
 import socket
 import ssl
+import socketserver
 import sys
 import threading
+import xmlrpc.client
+import xmlrpc.server
 
 HOST = "127.0.0.1"
 BODY = b"Hello, world!"
@@ -36,6 +38,24 @@ ETag: W/"d-lDpwLQbzRZmu4fjajvn3KWAx1pk"
 
 """.replace(b"\n", b"\r\n")
 
+REDIRECT_HEAD = b"""\
+HTTP/1.1 302 Found
+Server: nginx/1.26.3
+Date: Fri, 20 Nov 2026 10:39:00 GMT
+Content-Type: text/html
+Content-Length: 145
+Location: %b
+Connection: keep-alive
+
+""".replace(b"\n", b"\r\n")
+HOPS = 3
+
+# What a record of logging.handlers.HTTPHandler looks like, and a call.
+RECORD = re.compile(rb"name=bench&msg=record\+").match
+CALLED = ("argument", 1)
+CALL = xmlrpc.client.dumps(CALLED, "call").encode()
+RESULT = xmlrpc.client.dumps((BODY.decode(),), methodresponse=True).encode()
+
 _content_length = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.I).search
 
 
@@ -51,9 +71,20 @@ def _chunked(body):
     yield b"0\r\n\r\n"
 
 
+def _hops():
+    """Return the answers of a chain of redirects that ends at /small."""
+    targets = [b"/hops/%d" % left for left in range(HOPS, 0, -1)]
+    return {target: REDIRECT_HEAD % after + b"<p>Found\n".ljust(145, b".")
+            for target, after in zip(targets, [*targets[1:], b"/small"])}
+
+
 def _make_answers():
     large = large_body()
     return {
+        **_hops(),
+        b"/RPC2": b"HTTP/1.1 200 OK\r\nServer: raw\r\nContent-Type: text/xml"
+                  b"\r\nContent-Length: %d\r\n\r\n%b" % (len(RESULT), RESULT),
+        b"/log": b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n" + BODY,
         b"/small": USUAL_HEAD + BODY,
         b"/tiny": b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n" + BODY,
         b"/length": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (
@@ -88,15 +119,45 @@ def requests(sock):
         data = data[length:]
 
 
+# What a POST for a target has to have; else it is POSTED.
+EXPECTED = {b"/RPC2": lambda body: body.strip() == CALL.strip(),
+            b"/log": RECORD}
+
+
+class XMLRPCServer(socketserver.ThreadingMixIn,
+                   xmlrpc.server.SimpleXMLRPCServer):
+    """xmlrpc.server as it is when it keeps connections."""
+
+    daemon_threads = True
+
+    class Handler(xmlrpc.server.SimpleXMLRPCRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+    def __init__(self, accepted):
+        super().__init__((HOST, 0), self.Handler, logRequests=False)
+        self._accepted = accepted
+        self.register_function(self._call, "call")
+
+    @staticmethod
+    def _call(*args):
+        return BODY.decode() if args == CALLED else repr(args)
+
+    def process_request(self, *args):
+        self._accepted()
+        super().process_request(*args)
+
+
 class Server:
-    """Answers on two ports, one of them with TLS 1.3."""
+    """Answers on three ports: plain, with TLS 1.3, and by xmlrpc.server."""
 
     def __init__(self, certificate):
         self._answers = _make_answers()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._context.load_cert_chain(certificate)
-        self._accepted = 0
+        self._lock = threading.Lock()
+        self._counts = {b"/accepted": 0, b"/logged": 0}
 
     def listen(self, context=None):
         """Serve on a new port, with TLS if there is a *context*; return it."""
@@ -105,13 +166,20 @@ class Server:
                          daemon=True).start()
         return listener.getsockname()[1]
 
-    def listen_both(self):
-        return {"plain": self.listen(), "tls": self.listen(self._context)}
+    def listen_everywhere(self):
+        calls = XMLRPCServer(lambda: self._count(b"/accepted"))
+        threading.Thread(target=calls.serve_forever, daemon=True).start()
+        return {"plain": self.listen(), "tls": self.listen(self._context),
+                "xmlrpc": calls.server_address[1]}
+
+    def _count(self, what):
+        with self._lock:
+            self._counts[what] += 1
 
     def _accept(self, listener, context):
         while True:
             sock, _ = listener.accept()
-            self._accepted += 1
+            self._count(b"/accepted")
             threading.Thread(target=self._serve, args=(sock, context),
                              daemon=True).start()
 
@@ -127,12 +195,15 @@ class Server:
                 pass
 
     def _answer(self, method, target, body):
-        if target == b"/accepted":
-            text = b"%d" % self._accepted
+        if target in self._counts:
+            text = b"%d" % self._counts[target]
             return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (
                 len(text), text)
-        if body != (POSTED if method == b"POST" else b""):
+        expected = EXPECTED.get(target, POSTED.__eq__)
+        if not expected(body) if method == b"POST" else body:
             return REFUSAL
+        if target == b"/log":
+            self._count(b"/logged")
         return self._answers.get(target, REFUSAL)
 
 
@@ -144,7 +215,7 @@ def allow_files():
 
 def main(certificate):
     allow_files()
-    print(json.dumps(Server(certificate).listen_both()), flush=True)
+    print(json.dumps(Server(certificate).listen_everywhere()), flush=True)
     sys.stdin.read()
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import urllib.request
 
 import pytest
 
@@ -22,7 +23,9 @@ BUILT = [line for line in LINES
 THIS = {"stock": sys.executable, "patched": sys.executable}
 TINY = measures.QUICK._replace(
     small=measures.Plan(1, 2, 2, 5), large=measures.Plan(1, 1, 1, 1),
-    peers=measures.Plan(1, 1, 1, 5), connections=50)
+    peers=measures.Plan(1, 1, 1, 5), urllib=measures.Plan(1, 1, 1, 2),
+    calls=measures.Plan(1, 1, 1, 2), records=measures.Plan(1, 1, 1, 2),
+    connections=50)
 
 
 @pytest.fixture
@@ -71,8 +74,13 @@ def see_shape(results):
         assert sides["stock"]["failed"] == sides["stock"]["tries"] == 3, label
         assert sides["patched"]["flawless"], label
         assert sides["patched"]["connections"] == 4, label
-    assert list(results["peers"]) == ["http.client, stock",
-                                      "http.client, patched"]
+    assert list(results["peers"]) == [
+        "http.client, stock", "http.client, patched", measures.HANDLER,
+        "urlopen(), stock"]
+    assert set(results["urllib"]) == set(report.URLLIB)
+    assert results["xmlrpc"]["sendall"] == {"stock": 2, "patched": 1}
+    assert results["logging"]["kept"] == {
+        "connections": 1, "records": results["logging"]["records"]}
     assert results["not run"] == dict.fromkeys(bench_peers.PEERS,
                                                "--without-peers")
 
@@ -154,9 +162,35 @@ def test_a_wrong_request_is_refused(lab):
                 assert (response.status, response.read()) == (400, b"")
 
 
+def test_calls(lab):
+    for port in ("plain", "xmlrpc"):
+        with lab.clients({"calls": (sys.executable, {
+                "client": "xmlrpc", "port": port})}) as children:
+            children["calls"].ask(measure="timed", case="call", count=3)
+
+
+def test_records(lab):
+    wanted = {"records": (sys.executable, {"client": "logging",
+                                           "connections": 1})}
+    with lab.clients(wanted) as children:
+        children["records"].ask(measure="timed", case="record", count=3)
+    assert lab.count("logged") == 3
+
+
+@pytest.mark.parametrize("port", ["plain", "tls"])
+def test_redirects(lab, port):
+    connections = 1 if hasattr(urllib.request, measures.HANDLER) else 4
+    wanted = {"urlopen": (sys.executable, {
+        "client": "urlopen", "port": port, "timeout": 30,
+        "connections": connections})}
+    with lab.clients(wanted) as children:
+        children["urlopen"].ask(measure="timed", case="redirects", count=3)
+
+
 def test_a_second_connection_is_seen(lab):
     wanted = {"one": (sys.executable, {}), "two": (sys.executable, {})}
-    with pytest.raises(Failure, match="2 clients used 1 connections"):
+    with pytest.raises(Failure, match="2 clients used 1 connections instead "
+                                      "of 2: one, two"):
         with lab.clients(wanted) as children:
             children["one"].ask(measure="timed", case="GET", count=2)
 
@@ -238,7 +272,8 @@ def both(stock, patched):
             "more": spread(patched - stock), "ratio": spread(patched / stock)}
 
 
-def make_results(*, calls=3, memory=2048, flawless=True):
+def make_results(*, calls=3, memory=2048, flawless=True, sendall=1,
+                 logged=10_000):
     sides = {"failed": 0, "twice": 0, "connections": 4, "tries": 3,
              "flawless": True, "reasons": []}
     return {
@@ -253,14 +288,28 @@ def make_results(*, calls=3, memory=2048, flawless=True):
         "memory": {"3.15": {"RSS": both(1024, 99999),
                             "tracemalloc": both(1024, memory)}},
         "import": both(20000, 21000),
-        "peers": {"http.client, patched": {
-            "version": None, "cpu": {"time": spread(50), "ratio": spread(1)},
-            "wall": {"time": spread(100), "ratio": spread(1)}}, "httpx": {
-            "version": "7.0", "cpu": {"time": spread(99), "ratio": spread(2)},
-            "wall": {"time": spread(200), "ratio": spread(2)}}},
+        "peers": {"http.client, patched": peer(None, 50, 100, 1),
+                  measures.HANDLER: peer(None, 60, 120, 1.2),
+                  "urllib3": peer("2.0", 90, 180, 1.8),
+                  "httpx": peer("7.0", 99, 200, 2)},
+        "urllib": {case: {"cpu": both(900, 90), "wall": both(1200, 110)}
+                   for case in report.URLLIB},
+        "xmlrpc": {"sendall": {"stock": 2, "patched": sendall}, **{
+            name: {"cpu": both(90, 80), "wall": both(100, 110)}
+            for name in ("raw peer", "xmlrpc.server")}},
+        "logging": {"record": {"cpu": both(90, 80), "wall": both(100, 50)},
+                    "records": 10_000,
+                    "kept": {"connections": 1, "records": logged}},
         "reliability": {"FIN": {"stock": sides, "patched": {
             **sides, "flawless": flawless, "twice": int(not flawless)}}},
         "not run": {"pycurl": "no wheel"}}
+
+
+def peer(version, cpu, wall, ratio):
+    return {"version": version, **{
+        clock: {"time": spread(time), "ratio": spread(ratio),
+                "handler": spread(1.2 / ratio)}
+        for clock, time in (("cpu", cpu), ("wall", wall))}}
 
 
 RESULTS = make_results()
@@ -274,6 +323,11 @@ def test_words():
                  r"idle connection, 3\.15, RSS  +1\.0 KiB  +97\.7 .* OVER$",
                  r"import http\.client, CPU  +20\.0 ms  +21\.0 ms  +1\.0 ms ",
                  r"httpx 7\.0  +5000  +0\.50  +99\.0 µs  +2\.00 ",
+                 r"GET: urllib3, handler +180\.0 µs +120\.0 µs +1\.50 .* 1\.3",
+                 r"GET, TLS: urlopen, handler .* 10\.91 .* 10$",
+                 r"XML-RPC, raw peer +100.0 µs +110.0 µs +0\.91 .* 1 UNDER$",
+                 r"sendall\(\) of an XML-RPC call +2 +1 +-1 +1$",
+                 r"connections of 10,000 log records +10000 +1 +-9999 +1$",
                  r"System calls were counted with strace\.$",
                  r"pycurl: NOT RUN: no wheel$"]:
         assert re.search(f"^{line}", text, re.M), line
@@ -286,6 +340,8 @@ def test_words():
     ({}, None),
     ({"calls": 4}, "a GET, plain, costs 2 more system calls"),
     ({"memory": 20 << 10}, "an idle connection of 3.15 holds 19.0 KiB more"),
+    ({"sendall": 2}, "an XML-RPC call takes 2 sendall()"),
+    ({"logged": 9999}, "of 10000 log records 9999 arrived, over 1 conn"),
     ({"flawless": False}, "POSTs by patched after FIN: not each once"),
 ])
 def test_broken_promises(wrong, said, monkeypatch, capsys):

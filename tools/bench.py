@@ -1,9 +1,10 @@
 """Stock and patched measured beside each other, and beside other clients.
 
 All over the loopback interface, each client with one kept connection to a
-scripted server: small requests and large bodies, what the look before
-sending costs, what an idle connection holds on every line that is built, and
-1,000 POSTs each after an idle close.  Interpreters take turns every few
+scripted server, if it keeps any: small requests and large bodies, what the
+look before sending costs, what an idle connection holds on every line that
+is built; urllib.request, xmlrpc.client and logging; and 1,000 POSTs each
+after an idle close.  Interpreters take turns every few
 milliseconds; figures are medians of samples, each of them the best of some
 turns, and the quartiles of samples that were taken beside each other.
 
@@ -11,7 +12,8 @@ Tables are printed; the numbers go to bench/results/LINE.json, the tables in
 Markdown to LINE.md, a plot to LINE.svg.  Other clients are fetched with pip
 into the cache.  The exit status is 1 if a promise is broken that does not
 depend on the speed of the machine: how many system calls a request costs,
-what an idle connection holds, that each POST arrives exactly once.
+what an idle connection holds, that a call is sent at once, that 10,000
+records take one connection and arrive, that each POST does exactly once.
 """
 
 import json
@@ -20,7 +22,7 @@ import platform
 import time
 from pathlib import Path
 
-from tools import bench_measures as measures
+from tools import bench_library as library, bench_measures as measures
 from tools import bench_peers, bench_report, demo, demo_server
 from tools.bench_lab import Lab
 from tools.common import LINES, ROOT, Failure, build_dir, known_line
@@ -82,6 +84,8 @@ def measure(line, size, *, with_peers):
             for each, both in _all_lines(line, pythons).items()}
         results["import"] = measures.importing(lab, pythons, size)
         results["peers"] = measures.peers(lab, pythons, found, size)
+        for name in ("urllib", "xmlrpc", "logging"):
+            results[name] = getattr(library, name)(lab, pythons, size)
     results["reliability"] = measures.reliability(pythons, size)
     results["not run"] = missing
     results["seconds"] = round(time.monotonic() - start)

@@ -23,6 +23,7 @@ class Child:
     """A program in bench/ that answers a line with a line, as JSON."""
 
     def __init__(self, argv, errors):
+        self.requests = 0       # how many it was asked for
         self._argv = argv
         self._errors = errors
         self._process = subprocess.Popen(
@@ -31,6 +32,7 @@ class Child:
 
     def ask(self, **command):
         """Return the answer to *command*; Failure if there is none."""
+        self.requests += command.get("count", 0)
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
@@ -115,12 +117,18 @@ class Lab:
 
     @contextlib.contextmanager
     def clients(self, wanted):
-        """Give {name: Child} of bench/clients.py, warmed up.
+        """Give {name: Child} of bench/clients.py.
 
-        wanted: {name: (interpreter, options)}.  Raises Failure at the end
-        if one has used more than one connection.
+        wanted: {name: (interpreter, options)}; the option "connections"
+        tells how many there are for each request, without it there is one
+        for all of them.  Raises Failure at the end if there were more or
+        less of them.
         """
-        before = self.accepted()
+        before = self.count("accepted")
+        wanted = {name: (python, dict(options))
+                  for name, (python, options) in wanted.items()}
+        each = {name: options.pop("connections", None)
+                for name, (_, options) in wanted.items()}
         children = {name: self.client(python, **options)
                     for name, (python, options) in wanted.items()}
         try:
@@ -128,31 +136,39 @@ class Lab:
         finally:
             for child in children.values():
                 child.end()
-        used = self.accepted() - before - 1     # the last one asked
-        if used != len(children):
+        used = self.count("accepted") - before - 1      # the last one asked
+        due = sum(child.requests * each[name] if each[name] else 1
+                  for name, child in children.items())
+        if used != due:
             raise Failure(f"{len(children)} clients used {used} connections "
-                          f"instead of one each: {', '.join(children)}")
+                          f"instead of {due}: {', '.join(children)}")
 
-    def client(self, python, client="http.client", *, under=(), tls=False,
-               **options):
+    def client(self, python, client="http.client", *, under=(),
+               port="plain", **options):
         """Return a Child that runs bench/clients.py."""
-        options.update(self.address(tls), client=client)
+        options.update(self.address(port), client=client)
         return self.start(python, "clients.py", json.dumps(options),
                           under=under)
 
-    def accepted(self):
-        """Return how many connections the server has accepted so far."""
+    def count(self, what):
+        """Return how many connections the server has "accepted" so far.
+
+        Or how many records it has "logged".
+        """
         conn = http.client.HTTPConnection(HOST, self._ports["plain"],
                                           timeout=TIMEOUT)
         with contextlib.closing(conn):
-            conn.request("GET", "/accepted")
+            conn.request("GET", f"/{what}")
             return int(conn.getresponse().read())
 
     def scratch(self, name):
         """Return the Path of a file that goes with the Lab."""
         return self._scratch / name
 
-    def address(self, tls=False):
-        """Return the options that tell a program where the server is."""
-        return {"host": HOST, "port": self._ports["tls" if tls else "plain"],
-                "cafile": str(CERTIFICATE) if tls else None}
+    def address(self, port="plain"):
+        """Return the options that tell a program where the server is.
+
+        port: "plain", "tls" or "xmlrpc".
+        """
+        return {"host": HOST, "port": self._ports[port],
+                "cafile": str(CERTIFICATE) if port == "tls" else None}

@@ -21,7 +21,8 @@ SIDES = ("stock", "patched")
 LOADS = ((("GET", "POST", "tiny"), "small"), (("length",), "large"),
          (("chunked",), "large"))
 CONNECTIONS = {"plain": {}, "with a timeout": {"timeout": 30},
-               "TLS 1.3": {"tls": True}}
+               "TLS 1.3": {"port": "tls"}}
+HANDLER = "PersistentConnectionHandler"
 
 # System calls that have nothing to do with a connection.
 _OF_MEMORY = {"brk", "mmap", "munmap", "mremap", "madvise", "futex"}
@@ -42,6 +43,10 @@ class Size(NamedTuple):
     small: Plan
     large: Plan
     peers: Plan
+    urllib: Plan
+    calls: Plan
+    records: Plan
+    logged: int         # records over one connection
     looks: int          # in each of small.rounds processes
     connections: int    # idle ones
     processes: int      # for what is measured once in each
@@ -52,10 +57,14 @@ class Size(NamedTuple):
 BEST = 10   # of so many processes that import
 
 FULL = Size(small=Plan(6, 8, 10, 100), large=Plan(6, 6, 10, 1),
-            peers=Plan(5, 4, 8, 50), looks=20_000, connections=800,
+            peers=Plan(5, 4, 8, 50), urllib=Plan(4, 5, 4, 10),
+            calls=Plan(4, 5, 8, 50), records=Plan(4, 5, 5, 50),
+            logged=10_000, looks=20_000, connections=800,
             processes=3, imports=8, tries=1000)
 QUICK = Size(small=Plan(2, 2, 3, 50), large=Plan(2, 1, 2, 1),
-             peers=Plan(2, 1, 3, 20), looks=2_000, connections=200,
+             peers=Plan(2, 1, 3, 20), urllib=Plan(2, 1, 2, 5),
+             calls=Plan(2, 1, 3, 20), records=Plan(2, 1, 3, 20),
+             logged=200, looks=2_000, connections=200,
              processes=1, imports=2, tries=20)
 
 
@@ -131,11 +140,16 @@ def requests(lab, pythons, size):
         say(f"requests over one kept connection: {', '.join(cases)}")
         taken = take_turns(lab, wanted, cases, getattr(size, plan))
         for case, sides in taken.items():
-            results[case] = {}
-            for clock in ("cpu", "wall"):
-                both = [sides[side][clock] for side in SIDES]
-                results[case][clock] = {**compared(*both),
-                                        "ratio": ratio(*both)}
+            results[case] = both_clocks(sides)
+    return results
+
+
+def both_clocks(taken):
+    """Return what *taken* by stock and patched, {side: ...}, comes to."""
+    results = {}
+    for clock in ("cpu", "wall"):
+        both = [taken[side][clock] for side in SIDES]
+        results[clock] = {**compared(*both), "ratio": ratio(*both)}
     return results
 
 
@@ -145,6 +159,9 @@ def peers(lab, pythons, found, size):
     found: {name: (version, folder of its packages)}.
     """
     ours = {f"http.client, {side}": (pythons[side], {}) for side in SIDES}
+    ours[HANDLER] = pythons["patched"], {"client": "handler"}
+    ours["urlopen(), stock"] = pythons["stock"], {"client": "urlopen",
+                                                  "connections": 1}
     theirs = {name: (pythons["patched"],
                      {"client": name, "packages": str(folder)})
               for name, (_, folder) in found.items()}
@@ -152,13 +169,17 @@ def peers(lab, pythons, found, size):
               for name, (python, options) in {**ours, **theirs}.items()}
     say(f"the same GET by {', '.join(theirs) or 'no other client'}")
     taken = take_turns(lab, wanted, ["GET"], size.peers)["GET"]
-    patched = taken["http.client, patched"]
     return {name: {"version": found.get(name, (None,))[0],
-                   **{clock: {"time": spread(taken[name][clock]),
-                              "ratio": ratio(patched[clock],
-                                             taken[name][clock])}
+                   **{clock: _beside(clock, taken, name)
                       for clock in ("cpu", "wall")}}
             for name in taken}
+
+
+def _beside(clock, taken, name):
+    own, patched, handler = [taken[one][clock] for one in
+                             (name, "http.client, patched", HANDLER)]
+    return {"time": spread(own), "ratio": ratio(patched, own),
+            "handler": ratio(own, handler)}
 
 
 # The look before sending.
@@ -171,7 +192,8 @@ def look(lab, python, size):
         for kind, samples in taken.items():
             samples.append(lab.once(
                 python, "look.py", count=size.looks,
-                **lab.address(tls=kind == "TLS 1.3")) * 1e6)
+                **lab.address("tls" if kind == "TLS 1.3" else "plain"))
+                * 1e6)
     return {kind: spread(samples) for kind, samples in taken.items()}
 
 
@@ -185,7 +207,7 @@ def system_calls(lab, pythons):
         results[kind] = {}
         for side, python in pythons.items():
             calls = (_traced(lab, strace, python, options) if strace
-                     else _profiled(lab, python, options))
+                     else ask_profiled(lab, python, "GET", options))
             results[kind][side] = calls
     return results
 
@@ -218,16 +240,17 @@ def _traced(lab, strace, python, options):
         name for name in calls if name not in _OF_MEMORY))
 
 
-def _profiled(lab, python, options):
+def ask_profiled(lab, python, case, options):
+    """Return {name: calls per request} of functions that ask the system."""
     child = lab.client(python, **options)
-    calls = _ask_warm(child, "profiled")
+    calls = _ask_warm(child, "profiled", case)
     child.end()
     return _each(calls)
 
 
-def _ask_warm(child, measure):
+def _ask_warm(child, measure, case="GET"):
     for _ in range(2):
-        told = child.ask(measure=measure, case="GET", count=_REQUESTS)
+        told = child.ask(measure=measure, case=case, count=_REQUESTS)
     return told
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tools.bench_measures import CONNECTIONS
+from tools.bench_measures import CONNECTIONS, HANDLER
 
 KIB = 1024
 LARGE_MB = (20 << 20) / 1e6
@@ -12,7 +12,15 @@ CASES = {"GET": "GET, 8 fields", "POST": "POST 100 bytes",
          "chunked": "20 MiB, 8 KiB chunks"}
 
 # What the series may cost at most, beside stock.
-MOST = {"look": 3, "calls": 1, "memory": 12 * KIB, "import": 2000}
+MOST = {"look": 3, "calls": 1, "memory": 12 * KIB, "import": 2000,
+        "sendall": 1, "kept": 1}
+
+# How many times as fast it has to be.
+LEAST = {"urllib3": 1.3, "urllib3, CPU": 1 / 0.7, "xmlrpc": 1}
+URLLIB = {"GET": ("GET: urlopen, handler", None),
+          "redirects": ("3 redirects: urlopen", 2),
+          "GET, TLS 1.3": ("GET, TLS: urlopen, handler", 10),
+          "redirects, TLS 1.3": ("3 redirects, TLS: urlopen", 2)}
 
 
 class Table(NamedTuple):
@@ -104,6 +112,13 @@ def costs(results):
                          _size(told["stock"]), _size(told["patched"]),
                          _size(told["more"]),
                          _most("memory", told["more"], _size)])
+    sent = results["xmlrpc"]["sendall"]
+    rows.append(["sendall() of an XML-RPC call",
+                 *_counted("sendall", sent["stock"], sent["patched"])])
+    logged = results["logging"]
+    rows.append([f"connections of {logged['records']:,} log records",
+                 *_counted("kept", logged["records"],
+                           logged["kept"]["connections"])])
     told = results["import"]
     rows.append(["import http.client, CPU", _time(told["stock"]),
                  _time(told["patched"]), _time(told["more"]),
@@ -111,9 +126,53 @@ def costs(results):
     return Table(["", "stock", "patched", "more", "at most"], rows)
 
 
+def _counted(what, stock, patched):
+    """Return the rest of a row in which it is *patched* that has a bound."""
+    return [f"{stock:g}", f"{patched:g}", f"{patched - stock:g}",
+            _most(what, patched, "{:g}".format)]
+
+
 def _most(what, value, words):
     over = "" if _median(value) <= MOST[what] else " OVER"
     return words(MOST[what]) + over
+
+
+def library(results):
+    """Return the Table of what is built on http.client."""
+    rows = []
+    told = results["peers"].get("urllib3")
+    if told:
+        for clock, about in (("wall", ""), ("cpu", ", CPU")):
+            rows.append(_faster(
+                f"GET{about}: urllib3, handler", _median(told[clock]["time"]),
+                _median(results["peers"][HANDLER][clock]["time"]),
+                told[clock]["handler"], LEAST[f"urllib3{about}"]))
+    for case, clocks in results["urllib"].items():
+        about, least = URLLIB[case]
+        rows.append(_sides(about, clocks["wall"], least))
+    for peer in ("raw peer", "xmlrpc.server"):
+        clocks = results["xmlrpc"][peer]
+        rows.append(_sides(f"XML-RPC, {peer}", clocks["wall"],
+                           LEAST["xmlrpc"]))
+        rows.append(_sides(f"XML-RPC, {peer}, CPU", clocks["cpu"]))
+    rows.append(_sides("log record, persistent",
+                       results["logging"]["record"]["wall"]))
+    return Table(["", "stock", "patched", "faster", "quartiles",
+                  "at least"], rows)
+
+
+def _sides(label, told, least=None):
+    return _faster(label, told["stock"], told["patched"], told["ratio"],
+                   least)
+
+
+def _faster(label, before, after, ratio, least=None):
+    """Return a row; *ratio* is that of the times, after to before."""
+    faster, quartiles = _ratio(_inverse(ratio))
+    under = ("" if least is None or 1 / ratio["median"] >= least
+              else " UNDER")
+    return [label, _time(before), _time(after), faster, quartiles,
+            "-" if least is None else f"{least:.3g}{under}"]
 
 
 def reliability(results):
@@ -146,7 +205,7 @@ def peers(results):
 
 def tables(results):
     return [requests(results), costs(results), reliability(results),
-            peers(results)]
+            peers(results), library(results)]
 
 
 # Notes.
@@ -198,6 +257,14 @@ def broken(results):
         if more > MOST["memory"]:
             told.append(f"an idle connection of {line} holds "
                         f"{_size(more)} more")
+    sent = results["xmlrpc"]["sendall"]["patched"]
+    if sent > MOST["sendall"]:
+        told.append(f"an XML-RPC call takes {sent:g} sendall()")
+    logged = results["logging"]
+    if logged["kept"] != {"connections": 1, "records": logged["records"]}:
+        told.append(f"of {logged['records']} log records "
+                    f"{logged['kept']['records']} arrived, over "
+                    f"{logged['kept']['connections']} connections")
     told += [f"POSTs by patched after {label}: "
              f"{'; '.join(sides['patched']['reasons']) or 'not each once'}"
              for label, sides in results["reliability"].items()
