@@ -27,7 +27,8 @@ def parse(section):
         return None
     # Of messages of these types, the email package parses the payload, too,
     # and notes that it is missing.
-    lower = section.lower()
-    if "multipart/" in lower or "message/" in lower:
-        return None
+    if "/" in section:
+        lower = section.lower()
+        if "multipart/" in lower or "message/" in lower:
+            return None
     return _find_fields(section)

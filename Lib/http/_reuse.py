@@ -47,7 +47,7 @@ class _SocketRef(ref):
 def _forget(sock, _uses=_uses):
     # The _SocketRef of a socket that is gone, maybe at the interpreter's end.
     use = _uses.get(sock.key)
-    if use is not None and use._sock is sock:
+    if use is not None and use.sock is sock:
         del _uses[sock.key]
 
 
@@ -64,7 +64,7 @@ class SocketUse:
     """What an HTTPConnection remembers of a socket that it uses."""
 
     __slots__ = ("opened", "spent", "sent", "unanswered", "answered",
-                 "refused", "response", "received", "_followed", "_sock",
+                 "refused", "response", "received", "_followed", "sock",
                  "_connection")
 
     def __init__(self, connection):
@@ -92,12 +92,12 @@ class SocketUse:
         # None if the socket cannot be asked without waiting.
         self.received = Received() if suits(sock) else None
         if issubclass(type(sock), _Socket):
-            self._sock = _SocketRef(sock, _forget)
+            self.sock = _SocketRef(sock, _forget)
             _uses[id(sock)] = self
         else:
             # A fake can be "opened" again and again, so it is forgotten with
             # its use.
-            self._sock = lambda: sock
+            self.sock = lambda: sock
 
     def __reduce__(self):
         return type(None), ()       # a copy of a connection knows nothing yet
@@ -125,7 +125,7 @@ class SocketUse:
 
     def is_about(self, sock):
         """Tell whether it is *sock* that this is known of."""
-        return sock is not None and self._sock() is sock
+        return sock is not None and self.sock() is sock
 
     def is_busy(self):
         """Tell whether a request or its response has not come to an end."""

@@ -237,6 +237,19 @@ class ReuseTests(unittest.TestCase):
             support.gc_collect()
             self.assertEqual(closed, [200])
 
+    # Guard: so may whoever has replaced it.
+    def test_close_that_is_replaced(self):
+        closed = []
+        with Peer(lambda link: link.answer(b"ok"), tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/")
+            response = conn.getresponse()
+            response.close = lambda: closed.append(True)
+            self.assertEqual(response.read(), b"ok")
+            del response
+            support.gc_collect()
+            self.assertEqual(closed, [True])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -259,6 +259,17 @@ class RedirectTests(unittest.TestCase):
             self.assertIn("Proxy-Authorization", self.received(peer))
             self.assertNotIn("Proxy-Authorization", self.received(other))
 
+    def test_one_proxy_after_another(self):
+        request = urllib.request.Request("http://a.example/")
+        with Peer(self.answer) as one, Peer(self.answer) as other:
+            for peer, user in (one, "user:secret@"), (other, ""):
+                opener = urllib.request.build_opener(
+                    urllib.request.ProxyHandler(
+                        {"http": f"http://{user}{HOST}:{peer.port}"}))
+                opener.open(request, timeout=support.SHORT_TIMEOUT).close()
+            self.assertIn("Proxy-Authorization", self.received(one))
+            self.assertNotIn("Proxy-Authorization", self.received(other))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -2,8 +2,10 @@
 response that asked for them (gh-53949)."""
 
 import contextlib
+import copy
 import http.client
 import io
+import pickle
 import threading
 import unittest
 import urllib.error
@@ -391,6 +393,15 @@ class LastResponseTests(ReuseTestCase):
             resp.close()
             self.assertEqual(peer.accepted, 1)
 
+    # Guard: if nothing follows, the file has the connection alone, as ever.
+    def test_when_its_file_is_closed(self):
+        with Peer(self.script(response(b"found")), tls=self.tls) as peer:
+            resp = self.open(peer)
+            resp.fp.close()
+            self.assertClosed(peer)
+            with self.assertRaises(ValueError):
+                resp.close()
+
     def test_when_closed(self):
         answers = redirect(), response(b"found")
         with Peer(self.script(*answers), tls=self.tls) as peer:
@@ -736,6 +747,28 @@ class ProxyTests(ReuseTestCase):
                               peer.requests[1][1].headers)
 
 
+    # Guard: the answer to the challenge is not lost with the URL.
+    def test_url_that_is_changed_for_each_try(self):
+        class Signing(urllib.request.BaseHandler):
+            def http_request(self, req):
+                req.full_url = "http://a.example/?signed"
+                return req
+
+        def script(link):
+            link.request()
+            link.send(unauthorized(
+                b"", b'Proxy-Authenticate: Basic realm="r"',
+                b"407 Proxy Authentication Required"))
+            link.answer(b"granted")
+
+        with Peer(script, lambda link: link.answer(b"granted")) as peer:
+            opener = self.proxied(
+                peer, "http", Signing(),
+                urllib.request.ProxyBasicAuthHandler(Passwords()))
+            self.assertEqual(self.read(peer, "http://a.example/",
+                                       opener=opener), b"granted")
+
+
 @unittest.skipIf(ssl is None, "needs TLS")
 class TunnelTests(ReuseTestCase):
 
@@ -973,6 +1006,43 @@ class SentAgainTests(ReuseTestCase):
                 self.open(peer)
             self.assertEqual(peer.accepted, 1)
 
+    # Guard: a server that has not got all of it says nothing yet.
+    def test_body_that_fails(self):
+        class Body(io.BytesIO):
+            reads = 0
+
+            def read(self, size=-1):
+                self.reads += 1
+                if self.reads > 1 and waiting.is_set():
+                    raise ConnectionResetError("from elsewhere")
+                return super().read(size)
+
+        class Handler(urllib.request.HTTPBasicAuthHandler):
+            def http_error_401(self, req, *args):
+                body.seek(0)
+                body.reads = 0
+                waiting.set()
+                return super().http_error_401(req, *args)
+
+        def script(link):
+            link.request()
+            link.send(unauthorized())
+            link.wait_closed()
+
+        waiting = threading.Event()
+        body = Body(b"b" * 20000)
+        with Peer(script, lambda link: link.wait_closed(),
+                  tls=self.tls) as peer:
+            request = self.request(
+                peer, data=body, method="PUT",
+                headers={"Content-Length": "20000"})
+            with (mock.patch("http.client.HTTPConnection.getresponse",
+                             autospec=True, side_effect=http.client
+                             .HTTPConnection.getresponse) as getresponse,
+                  self.assertRaises(OSError)):
+                self.read(peer, request, Handler(Passwords()))
+            self.assertEqual(getresponse.call_count, 1)
+
     # Guard: whatever the method, as the end was seen before.
     def test_nothing_was_sent(self):
         class Handler(urllib.request.HTTPBasicAuthHandler):
@@ -1100,6 +1170,32 @@ class OldHandlerTests(ReuseTestCase):
             return connection
 
         self.check(self.opened_by(make), connections=2)
+
+    # Guard: a copy of the request that is tried again is like any other.
+    def test_request_that_is_copied(self):
+        class Copying(urllib.request.BaseHandler):
+            def http_error_401(self, req, fp, *args):
+                again = copy.deepcopy(req)
+                self.pickled = pickle.dumps(req)
+                again.add_header("Authorization", "any")
+                return self.parent.open(again, timeout=req.timeout)
+
+        answers = unauthorized(b"body"), response(b"granted")
+        with Peer(sending(*answers), sending(*answers[1:]),
+                  tls=self.tls) as peer:
+            self.assertEqual(self.read(peer, "/", Copying()), b"granted")
+
+    # Guard: classes of http.client that have been replaced, as tests do it.
+    def test_mocks(self):
+        url = "http://nowhere.example/"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for spec in None, http.client.HTTPResponse:
+            resp = mock.MagicMock(spec=spec, status=200, code=200,
+                                  msg="OK", reason="OK")
+            with (self.subTest(spec=spec),
+                  mock.patch("http.client.HTTPConnection") as connection):
+                connection.return_value.getresponse.return_value = resp
+                self.assertIs(opener.open(url), resp)
 
     # Guard: what a function has opened is used, or it would be left open.
     def test_function_that_opens_connections(self):

@@ -27,6 +27,12 @@ else:
 _DRAIN_SIZE = 256 * 1024
 _DRAIN_TIME = 0.05
 
+_HTTPConnection = http.client.HTTPConnection    # whatever replaces it later
+_HTTPResponse = http.client.HTTPResponse
+
+# After these another request may follow; see answered and redirected.
+_LEADING_ON = frozenset((300, 301, 302, 303, 307, 308, 401, 407))
+
 # RFC 9110, section 9.2.2.
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
 
@@ -80,7 +86,7 @@ def destination_of(connection, http_class, options):
     when it was called with *options*.  None if it is open already, or nobody
     can tell where it would lead.
     """
-    if (not isinstance(connection, http.client.HTTPConnection)
+    if (not isinstance(connection, _HTTPConnection)
             or connection.sock is not None):
         return None
     try:
@@ -164,7 +170,7 @@ class Lease:
         # None until there is one, and after the end.
         self.connection = connection
         self._claimed = False
-        # True if this side has announced that it closes the connection.
+        # True if one side has announced that it closes the connection.
         self._is_last = False
         # True if the server takes all requests on it for one user's.
         self._is_personal = False
@@ -194,21 +200,31 @@ class Lease:
         *headers* are those of its request, with their names in title case.
         """
         self._claimed = False
-        connection = self.connection
-        self._is_last |= "close" in _text_of(headers, "Connection").lower()
-        self._is_personal |= _is_personal(response, headers)
-        knows_end = isinstance(response, http.client.HTTPResponse)
-        if knows_end and "close" in response.headers.get(
-                "Proxy-Connection", "").lower():
-            # Specified nowhere, but there is no doubt what it means.
-            self._is_last = True
-        if not knows_end or response._use is None:
-            _release(connection)
+        knows_end = isinstance(response, _HTTPResponse)
+        if (knows_end and response._use is not None
+                and self.may_go_on_after(response)):
+            self._note_limits(response, headers)
+        else:
+            # Nothing follows: as ever, it ends with the response's file.
+            _release(self.connection)
         if (knows_end and not response.isclosed()
                 and not leaves_http(response._method, response.status)):
             response._lease = self
         else:
             self.response_ended()
+
+    def may_go_on_after(self, response):
+        """Tell whether there is a use for the connection afterwards."""
+        return getattr(response, "status", None) in _LEADING_ON
+
+    def _note_limits(self, response, headers):
+        if ("close" in _text_of(headers, "Connection").lower()
+                # Specified nowhere, but there is no doubt what it means.
+                or "close" in response.headers.get("Proxy-Connection",
+                                                   "").lower()):
+            self._is_last = True
+        if _is_personal(response, headers):
+            self._is_personal = True
 
     def dismiss(self, response):
         """Be done with the connection of *response*, which has no body.
@@ -327,11 +343,14 @@ class PooledLease(Lease):
                 slot.opened()
 
     def hold(self, response, headers):
-        if isinstance(response, http.client.HTTPResponse):
+        if isinstance(response, _HTTPResponse):
             self._limit, is_last = idle_limit_of(response.headers)
             self._is_last |= is_last
         self.confine(None)
         super().hold(response, headers)
+
+    def may_go_on_after(self, response):
+        return True
 
     def confine(self, thread):
         for slot in self._slots:
@@ -414,7 +433,7 @@ class answered:
     def __init__(self, request, response):
         self.request = request
         self.response = response
-        self.is_lent = (isinstance(response, http.client.HTTPResponse)
+        self.is_lent = (isinstance(response, _HTTPResponse)
                         and response._lease is not None)
 
     def __enter__(self):
@@ -453,7 +472,7 @@ class redirected:
     def __enter__(self):
         response, self.response = self.response, None
         lease = None
-        if isinstance(response, http.client.HTTPResponse):
+        if isinstance(response, _HTTPResponse):
             lease = response._lease
         if lease is None:
             response.close()
@@ -473,9 +492,16 @@ def _have_same_origin(request, target):
     return origin is not None and origin == origin_of(target.full_url)
 
 
+class _Offers(dict):
+    """A dict that does not keep a Request from being copied or pickled."""
+
+    def __reduce_ex__(self, protocol):
+        return dict, ()
+
+
 def _offer(request, what):
     # Threads may share a Request, but not what happens to it.
-    vars(request).setdefault("_follows", {})[get_ident()] = what
+    vars(request).setdefault("_follows", _Offers())[get_ident()] = what
 
 
 def _take_offer(request):
@@ -547,7 +573,10 @@ class Resending:
             return False
         if sending:
             # The server may have said why it does not want to hear the rest.
+            # But what failed may be the body, so do not wait for that.
             try:
+                if not connection.poll_response(_DRAIN_TIME):
+                    return False
                 with connection.getresponse() as response:
                     return self.is_due_instead_of(response)
             except (OSError, http.client.HTTPException):
