@@ -5,7 +5,7 @@ See RFC 9110, section 10.1.1.  Imported only by connections that wait.
 
 import re
 from http import HTTPStatus
-from http.client import _MAXHEADERS, _MAXINTERIMRESPONSES, _MAXLINE
+from http.client import _MAXINTERIMRESPONSES, _MAXLINE
 
 _find_expectations = re.compile(rb"\r\nexpect:([^\r\n]*)").findall
 _find_blank_line = re.compile(rb"\n\r?\n").search
@@ -18,28 +18,29 @@ def expects_continue(head):
                                for value in values.split(b",")]
 
 
-def is_refused(received, sock, timeout):
+def is_refused(received, sock, timeout, max_headers):
     """Return whether the server answers a request before its body.
 
     Wait for a final response, an error, or the end, at most *timeout*
-    seconds.  If nothing of that kind comes in time, or 100 (Continue) does,
-    the body is to be sent.  All that comes is left in *received*, but for
-    that 100 and the interim responses before it.
+    seconds.  If nothing of that kind comes in time, the body is to be sent,
+    and None is returned; False if 100 (Continue) comes.  All that comes is
+    left in *received*, but for that 100 and the interim responses before it.
     """
-    received.poll_while(_is_undecided, sock, timeout)
-    wanted, end = _find_answer(received.pending)
-    if wanted:
+    def is_undecided(received):
+        return (len(received) <= _MAXLINE
+                and _find_answer(received, max_headers)[0] is None)
+
+    received.poll_while(is_undecided, sock, timeout)
+    wanted, end = _find_answer(received.pending, max_headers)
+    if end:
         received.pending = received.pending[end:]
         return False
-    return (wanted is not None
-            or received.ended or received.error is not None)
+    if wanted is False or received.ended or received.error is not None:
+        return True
+    return None
 
 
-def _is_undecided(received):
-    return len(received) <= _MAXLINE and _find_answer(received)[0] is None
-
-
-def _find_answer(received):
+def _find_answer(received, max_headers):
     # Return whether the server wants the body, None if that is not known
     # yet; and where the 100 ends that says so.
     end = 0
@@ -56,18 +57,22 @@ def _find_answer(received):
             return None, 0
         end = blank.end()
         if (end > _MAXLINE
-                or received.count(b"\n", begin, end) > 1 + _MAXHEADERS):
+                or received.count(b"\n", begin, end) > 1 + max_headers):
             break
         if status == HTTPStatus.CONTINUE:
             return True, end
-    return True, 0      # too long or too many, as getresponse() will say
+    return True, 0      # too much to look at here
 
 
 def _parse_status(line):
     # As HTTPResponse does it: what it would not skip is not to be skipped
     # here.  None if it would raise BadStatusLine.
+    line = line.decode("iso-8859-1") + "\n"
+    parts = line.split(None, 2)
+    if len(parts) < 3:
+        parts = line.split(None, 1)
     try:
-        version, status = line.decode("iso-8859-1").split()[:2]
+        version, status = parts[:2]
         return int(status) if version.startswith("HTTP/") else None
     except ValueError:
         return None

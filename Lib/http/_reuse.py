@@ -84,7 +84,7 @@ class SocketUse:
         self.response = None
         self._followed = False      # did that have a Reader?
         # True if the server has answered the last request without wanting
-        # its body.  Never reset: that request stays cut.
+        # its body.  That request stays cut.
         self.refused = False
         # True once there has been a response.
         self.answered = False

@@ -8,6 +8,9 @@ import itertools
 import socket
 import threading
 import unittest
+import urllib.error
+import urllib.request
+import xmlrpc.client
 from http import _reader
 from test import http_peer, support
 from test.http_peer import Peer, response
@@ -298,6 +301,71 @@ class WantedTests(ContinueTestCase):
 
 
 @http_peer.over_tls
+class AnsweredTests(ContinueTestCase):
+    """A 100 that was waited for is the beginning of an answer."""
+
+    def check_not_sent_again(self, open, last):
+        def script(link):
+            for received, answer in ([], response(self.good)), (
+                    self.received, last):
+                fields = head(link)
+                if "Expect" in fields:
+                    link.send(CONTINUE)
+                    received.append(rest(link, fields))
+                link.send(answer)
+            link.close()
+
+        self.received = []
+        with (mock.patch("http.client.HTTPConnection.continue_timeout",
+                         support.SHORT_TIMEOUT),
+              Peer(script, script, tls=self.tls) as peer):
+            with self.assertRaises((http.client.RemoteDisconnected,
+                                    urllib.error.HTTPError,
+                                    xmlrpc.client.ProtocolError)):
+                open(peer)
+            self.assertEqual(len(self.received), 1)
+            self.assertEqual(peer.accepted, 1)
+
+    def open_url(self, peer):
+        scheme = "https" if self.tls else "http"
+        url = f"{scheme}://{http_peer.HOST}:{peer.port}/"
+        context = peer.client_context() if self.tls else None
+        request = urllib.request.Request(url, data=BODY, method="PUT",
+                                         headers=EXPECT)
+        with urllib.request.PersistentConnectionHandler(
+                context=context) as handler:
+            opener = urllib.request.build_opener(
+                urllib.request.ProxyHandler({}), handler)
+            opener.open(url, timeout=support.SHORT_TIMEOUT).read()
+            try:
+                opener.open(request, timeout=support.SHORT_TIMEOUT)
+            except urllib.error.HTTPError as error:
+                error.close()
+                raise
+
+    def call(self, peer):
+        scheme = "https" if self.tls else "http"
+        context = {"context": peer.client_context()} if self.tls else {}
+        with xmlrpc.client.ServerProxy(
+                f"{scheme}://{http_peer.HOST}:{peer.port}", idempotent=True,
+                headers=[*EXPECT.items()], **context) as proxy:
+            proxy.first()
+            proxy.second()
+
+    def test_urllib(self):
+        self.good = b"good"
+        for answer in b"", response(b"", status=b"408 Timeout"):
+            with self.subTest(answer=answer):
+                self.check_not_sent_again(self.open_url, answer)
+
+    def test_xmlrpc(self):
+        self.good = xmlrpc.client.dumps((1,), methodresponse=True).encode()
+        for answer in b"", response(b"", status=b"408 Timeout"):
+            with self.subTest(answer=answer):
+                self.check_not_sent_again(self.call, answer)
+
+
+@http_peer.over_tls
 class RefusedTests(ContinueTestCase):
 
     def check(self, answer, status, body=b"no"):
@@ -452,6 +520,10 @@ class RefusedTests(ContinueTestCase):
         answered = conn.getresponse()
         self.assertEqual(answered.status, 101)
         self.assertEqual(answered.fp.peek(), b"raw")
+        conn.send(b"something else")
+        conn.sock.shutdown(socket.SHUT_WR)
+        self.peer.join()
+        self.assertEqual(self.received, [b"something else"])
 
     def test_at_once(self):
         # A timeout of 0 is for what has arrived already.
@@ -584,6 +656,27 @@ class SilentTests(ContinueTestCase):
         # They are not let pass because somebody waits.
         self.check_undecided(b"HTTP/1.1 100 Continue\r\n" + b"A: b\r\n" * 101
                              + b"\r\n", http.client.HTTPException)
+
+    @unittest.skipUnless(hasattr(http.client.HTTPConnection("a"),
+                                 "max_response_headers"),
+                         "needs max_response_headers")
+    def test_more_fields_than_wanted(self):
+        connect = self.connect
+
+        def connect_with_limit(*args, **kwargs):
+            conn = connect(*args, **kwargs)
+            conn.max_response_headers = 10
+            return conn
+
+        self.connect = connect_with_limit
+        self.check_undecided(b"HTTP/1.1 100 Continue\r\n" + b"A: b\r\n" * 50
+                             + b"\r\n", http.client.HTTPException)
+
+    def test_what_the_response_class_refuses(self):
+        conn = self.connect(self.refuse(b"HTTP/1.1 100\x1c\n\n"))
+        conn.request("PUT", "/", BODY, headers=EXPECT)
+        with self.assertRaises(http.client.BadStatusLine):
+            conn.getresponse()
 
     def test_an_interrupt(self):
         class Interrupt(BaseException):

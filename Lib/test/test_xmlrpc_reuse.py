@@ -383,6 +383,17 @@ class SentOnceTests(XMLRPCTestCase):
             proxy.first()
             self.assertEqual(proxy.get(10), "again")
 
+    def test_idempotent_but_after_an_interim_response(self):
+        def end(link):
+            link.send(b"HTTP/1.1 102 Processing\r\n\r\n" + TIMEOUT)
+
+        with self.peer(self.cross(end), serve("again")) as peer:
+            proxy = self.proxy(peer, idempotent=True)
+            proxy.first()
+            with self.assertRaises(xmlrpc.client.ProtocolError):
+                proxy.get(10)
+            self.assertEqual(len(peer.requests), 2)
+
     def test_idempotent_but_refused(self):
         def end(link):
             link.send(response(b"", status=b"503 Service Unavailable"))
