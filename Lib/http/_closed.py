@@ -54,4 +54,9 @@ def convert(exc):
         return exc
     closed = cls(*exc.__reduce__()[1])      # exc.args would lack a filename
     vars(closed).update(vars(exc))
+    # Nor has __reduce__() what was set later, nor Windows' own number.
+    for name in "errno", "strerror", "filename", "filename2", "winerror":
+        value = getattr(exc, name, None)
+        if value is not None:
+            setattr(closed, name, value)
     return closed

@@ -51,6 +51,14 @@ def open_reader(sock):
     return Reader(sock) if suits(sock) else sock.makefile("rb")
 
 
+def raise_closed():
+    """Raise the OSError that is being handled.
+
+    http.client, which imports this module, puts its own here.
+    """
+    raise
+
+
 class _ReceivingIO(socket.SocketIO):
     """A socket's raw stream, with what has been received before."""
 
@@ -90,9 +98,7 @@ class _ReceivingIO(socket.SocketIO):
                     self.after_receiving(self._sock)
         except OSError as exc:
             if not (self.needs_tls_end and isinstance(exc, _SSLEOFError)):
-                # Not above: that imports this module.
-                from http.client import _raise_closed
-                _raise_closed()
+                raise_closed()
             self.is_ragged = True
             n = 0
         except BaseException:

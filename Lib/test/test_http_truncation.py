@@ -500,12 +500,40 @@ class TunnelTests(unittest.TestCase):
     def test_header_section(self):
         for data in b"", b"X", b"X: y\r\n":
             self.check_closed(b"HTTP/1.1 200 OK\r\n" + data,
-                              http.client.IncompleteRead)
+                              http.client.RemoteDisconnected)
+
+    # Guard: it always was one, as TLS did not get to work.
+    def test_OSError(self):
+        for data in b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n":
+            with self.subTest(data=data), self.assertRaises(OSError):
+                self.connect(data)
 
     # Guard: why there is no tunnel is worth more than that the rest is cut.
     def test_refused(self):
         with self.assertRaisesRegex(OSError, "Tunnel connection failed: 407"):
             self.connect(b"HTTP/1.1 407 Proxy Authentication Required\r\nX")
+
+
+class CollectedTests(unittest.TestCase):
+
+    # Guard: what is raised leaves nothing for the garbage collector.
+    def test_response(self):
+        def script(link):
+            link.request()
+            link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+            link.close()
+
+        for method in "read", "read1", "readline":
+            with (self.subTest(method), Peer(script) as peer,
+                  support.disable_gc()):
+                conn = peer.connect()
+                conn.request("GET", "/")
+                response = conn.getresponse()
+                with contextlib.suppress(http.client.IncompleteRead):
+                    getattr(response, method)(4)
+                gone = weakref.ref(response)
+                del response
+                self.assertIsNone(gone())
 
 
 class StandAloneTests(unittest.TestCase):
@@ -682,6 +710,14 @@ class ErrorTests(unittest.TestCase):
                 self.assertEqual(str(exc), str(error))
                 self.assertEqual(repr(exc), repr(error))
                 self.assertNotIsInstance(exc, http.client.HTTPException)
+
+    def test_attributes_that_were_set_later(self):
+        error = BrokenPipeError()
+        error.errno, error.strerror = errno.EPIPE, "pipe"
+        exc = self.send(error)
+        self.assertIsInstance(exc, http.client.ConnectionClosed)
+        self.assertEqual(exc.errno, errno.EPIPE)
+        self.assertEqual(exc.strerror, "pipe")
 
     # Guard: that there is no answer in time says nothing of an end.
     def test_any_other_error(self):
