@@ -5,6 +5,7 @@ a bounded one, on each of them.
 """
 
 import contextlib
+import functools
 import math
 import os
 import socket
@@ -32,7 +33,7 @@ class KeptConnection:
     """
 
     def __init__(self, timeout):
-        self._timeout = math.inf if timeout is None else timeout
+        self._timeout = math.inf if timeout is None else float(timeout)
         if not self._timeout > 0:
             raise ValueError("timeout must be positive")
         self._idle = None
@@ -50,7 +51,7 @@ class KeptConnection:
         connection = self._take()
         if connection is None:
             connection = open()
-        if not issubclass(type(connection), HTTPConnection):
+        if not is_known(connection):
             # Nobody knows whether such a thing can be kept.
             send(connection)
             connection.getresponse()
@@ -85,8 +86,16 @@ class KeptConnection:
                 return connection
         except Exception:   # some fakes cannot be asked
             pass
+        except BaseException:
+            _close(connection)
+            raise
         _close(connection)
         return None
+
+
+def is_known(connection):
+    """Tell whether *connection* can be kept, and its requests limited."""
+    return issubclass(type(connection), HTTPConnection)
 
 
 def _exchange(connection, send, limit):
@@ -100,13 +109,20 @@ def _exchange(connection, send, limit):
     if isinstance(response, HTTPResponse):
         limit.drain(response)
     else:
-        response.close()
+        close = getattr(response, "close", None)    # it may even be None
+        if close is not None:
+            close()
         connection.close()
 
 
 def _close(connection):
     with contextlib.suppress(OSError):
         connection.close()
+
+
+def _is_of_socket(create):
+    # Others replace socket.create_connection(), to go by a proxy, for example.
+    return getattr(create, "__globals__", None) is vars(socket)
 
 
 def _leave_to_parent(sock):
@@ -131,14 +147,19 @@ class _Limit:
         self._create = connection._create_connection
         self._make_response = connection.response_class
         self._send = connection.send
+        self._limited = []      # streams that read by _read_limited()
 
     def __enter__(self):
-        self._connection._create_connection = self._create_limited
-        self._connection.response_class = self._make_limited_response
-        self._connection.send = self._send_limited
+        # Not by setattr(): a class may have a property that has no setter.
+        vars(self._connection).update(
+            _create_connection=self._create_limited,
+            response_class=self._make_limited_response,
+            send=self._send_limited)
         return self
 
     def __exit__(self, *exc_info):
+        for raw in self._limited:
+            vars(raw).pop("readinto", None)
         attributes = vars(self._connection)
         for name in "_create_connection", "response_class", "send":
             attributes.pop(name, None)
@@ -166,7 +187,7 @@ class _Limit:
             sock.settimeout(self.time_left())
 
     def _create_limited(self, address, timeout, source_address):
-        if self._create is socket.create_connection:
+        if _is_of_socket(self._create):
             sock = self._create_first(address, source_address)
         else:
             sock = self._create(address, self.time_left(), source_address)
@@ -178,6 +199,8 @@ class _Limit:
         # socket.create_connection() would give each address of a host all of
         # the time.
         found = socket.getaddrinfo(*address, 0, socket.SOCK_STREAM)
+        if not found:
+            raise OSError("no addresses found for %r" % (address[0],))
         while True:
             left = self.time_left()
             timeout = left and left / len(found)
@@ -193,9 +216,19 @@ class _Limit:
     def _make_limited_response(self, sock, *args, **kwargs):
         response = self._make_response(sock, *args, **kwargs)
         fp = getattr(response, "fp", None)
+        raw = getattr(fp, "raw", None)
         if isinstance(fp, _reader.Reader):
-            fp.raw.after_receiving = self._apply
+            raw.after_receiving = self._apply
+        elif isinstance(raw, socket.SocketIO):
+            # A makefile() other than module socket's has been called.
+            self._limited.append(raw)
+            raw.readinto = functools.partial(self._read_limited, raw)
         return response
+
+    def _read_limited(self, raw, buffer):
+        received = type(raw).readinto(raw, buffer)
+        self._apply(raw._sock)
+        return received
 
     def _send_limited(self, data):
         if not isinstance(data, bytes):

@@ -46,6 +46,14 @@ def suits(sock):
     return issubclass(cls, _Socket) and cls.makefile is _makefile
 
 
+def waits(sock):
+    """Tell whether nothing can be read from *sock* only at its end."""
+    try:
+        return sock.gettimeout() != 0
+    except AttributeError:      # not all that serves as a socket has it
+        return True
+
+
 def open_reader(sock):
     """Return a file to read from *sock*; a Reader if that is possible."""
     return Reader(sock) if suits(sock) else sock.makefile("rb")

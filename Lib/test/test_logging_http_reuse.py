@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fractions
 import gc
 import http.client
 import io
@@ -547,7 +548,10 @@ class ConnectionTests(PersistentTestCase):
             def putheader(self, name, value):
                 pass
 
-            def endheaders(self, body):
+            def endheaders(self):
+                pass
+
+            def send(self, body):
                 sent.append(body)
 
             def getresponse(self):
@@ -560,6 +564,105 @@ class ConnectionTests(PersistentTestCase):
         handler.close()
         self.no_errors(handler)
         self.assertEqual(sent, [b"msg=one", None, b"msg=two", None])
+
+    def test_response_that_is_none(self):
+        # Who overrides this need not care for responses.
+        class Connection(http.client.HTTPConnection):
+            def getresponse(self):
+                pass
+
+        def script(link):
+            link.request()
+            received.release()
+
+        received = threading.Semaphore(0)
+        with Peer(script, script) as peer:
+            handler = self.handler(peer)
+            handler.getConnection = lambda host, secure: Connection(host)
+            self.log(handler, "one", "two")
+            self.no_errors(handler)
+            for _ in range(2):
+                received.acquire(timeout=support.SHORT_TIMEOUT)
+            self.assertCountEqual(self.received(peer),
+                                  [(0, "one"), (1, "two")])
+
+    def test_response_class_that_cannot_be_assigned(self):
+        class Connection(http.client.HTTPConnection):
+            @property
+            def response_class(self):
+                return http.client.HTTPResponse
+
+        with Peer(serve) as peer:
+            handler = self.handler(peer)
+            handler.getConnection = lambda host, secure: Connection(host)
+            self.log(handler, "one", "two")
+            self.no_errors(handler)
+            self.assertEqual(self.received(peer), [(0, "one"), (0, "two")])
+
+    def test_interrupted_before_it_is_used_again(self):
+        class Connection(http.client.HTTPConnection):
+            def poll_response(self, timeout=0):
+                raise KeyboardInterrupt
+
+        with Peer(serve) as peer:
+            connection = peer.connect(Connection)
+            handler = self.handler(peer)
+            handler.getConnection = lambda host, secure: connection
+            self.log(handler, "one")
+            self.assertIsNotNone(connection.sock)
+            with self.assertRaises(KeyboardInterrupt):
+                self.log(handler, "two")
+            self.assertIsNone(connection.sock)
+
+    def test_close_that_fails(self):
+        class Connection(http.client.HTTPConnection):
+            def close(self):
+                super().close()
+                raise ValueError("raised by a test")
+
+        def try_lock():
+            acquired.append(handler.lock.acquire(blocking=False))
+            if acquired == [True]:
+                handler.lock.release()
+
+        acquired = []
+        with Peer(serve) as peer:
+            handler = self.handler(peer)
+            handler.getConnection = lambda host, secure: Connection(host)
+            handler.close()
+            self.log(handler, "late")
+            [(_, error)] = handler.errors
+            self.assertIsInstance(error, ValueError)
+            thread = threading.Thread(target=try_lock)
+            with threading_helper.start_threads([thread]):
+                pass
+            self.assertEqual(acquired, [True])
+
+    def test_record_while_it_is_closed(self):
+        class Closing(Handler):
+            closing = False
+
+            def release(self):
+                super().release()
+                if self.closing:
+                    self.closing = False
+                    thread = threading.Thread(target=test.log,
+                                              args=(self, "late"))
+                    with threading_helper.start_threads([thread]):
+                        pass
+
+        test = self
+        with Peer(serve, serve) as peer:
+            handler = self.handler(peer, Closing)
+            self.log(handler, "one")
+            handler.closing = True
+            handler.close()
+            self.no_errors(handler)
+            self.assertEqual([message for _, message in self.received(peer)],
+                             ["one", "late"])
+            for connection in handler.connections:
+                self.addCleanup(connection.close)
+                self.assertIsNone(connection.sock)
 
     def test_socket_that_cannot_be_asked(self):
         class FakeSocket:
@@ -670,16 +773,19 @@ class BoundedTests(PersistentTestCase):
         # The record has arrived; the connection is given up.
         self.check(lambda link: link.send(response(b"noted")[:-1]))
 
-    def trickle(self, head, part, rest, *, of_body=False):
+    def trickle(self, head, part, rest, *, of_body=False, response=None):
         """Send *part* until the time is over, then *rest*.
 
-        Return the errors of the handler.
+        *response* is another response_class.  Return the errors of the
+        handler.
         """
         clock = self.clock()
         waiting = threading.Event()
 
         class Connection(http.client.HTTPConnection if self.tls is None
                          else http.client.HTTPSConnection):
+            response_class = response or http.client.HTTPResponse
+
             def getresponse(self):
                 if not of_body:
                     waiting.set()
@@ -724,6 +830,29 @@ class BoundedTests(PersistentTestCase):
                 [(message, error)] = self.trickle(head, part, rest)
                 self.assertEqual(message, "one")
                 self.assertIsInstance(error, TimeoutError)
+
+    def test_another_reader(self):
+        # As for a socket whose class has a makefile() of its own.
+        class Response(http.client.HTTPResponse):
+            def __init__(self, sock, *args, **kwargs):
+                super().__init__(sock, *args, **kwargs)
+                self.fp.close()
+                self.fp = sock.makefile("rb")
+                raws.append(self.fp.raw)
+
+        raws = []
+        head = b"HTTP/1.1 200 OK\r\n"
+        [(message, error)] = self.trickle(
+            head + b"A: ", b"x", b"\r\nContent-Length: 0\r\n\r\n",
+            response=Response)
+        self.assertEqual(message, "one")
+        self.assertIsInstance(error, TimeoutError)
+        # The record has arrived.
+        self.assertEqual(
+            self.trickle(head + b"Content-Length: 21\r\n\r\n", b"x", b"x",
+                         of_body=True, response=Response), [])
+        for raw in raws:
+            self.assertNotIn("readinto", vars(raw))
 
     def test_body_that_trickles(self):
         # The record has arrived.
@@ -870,6 +999,7 @@ class OpeningTests(PersistentTestCase):
         found.append((None, None, None, "", ("fe80::1", 80, 0, 7)))
         handler = Handler("localhost:80", "/", "POST", persistent=True)
         with (mock.patch("socket.getaddrinfo", return_value=found),
+              mock.patch("http._kept._is_of_socket", return_value=True),
               mock.patch("socket.create_connection", create)):
             self.log(handler, "one")
         [(_, error)] = handler.errors
@@ -893,11 +1023,36 @@ class OpeningTests(PersistentTestCase):
                  for host in ("nobody", "somebody")]
         with (Peer(serve) as peer,
               mock.patch("socket.create_connection", create),
+              mock.patch("http._kept._is_of_socket", return_value=True),
               mock.patch("socket.getaddrinfo", return_value=found)):
             handler = self.handler(peer)
             self.log(handler, "one", "two")
             self.no_errors(handler)
             self.assertEqual(self.received(peer), [(0, "one"), (0, "two")])
+
+    def test_create_connection_replaced(self):
+        # As for a proxy that looks the names up.
+        def create(address, timeout, source_address):
+            asked.append(address)
+            return create_connection((http_peer.HOST, peer.port), timeout)
+
+        asked = []
+        create_connection = socket.create_connection
+        with (Peer(serve) as peer,
+              mock.patch("socket.create_connection", create)):
+            handler = self.handler(peer)
+            handler.host = "hidden.invalid:80"
+            self.log(handler, "one", "two")
+            self.no_errors(handler)
+            self.assertEqual(self.received(peer), [(0, "one"), (0, "two")])
+        self.assertEqual(asked, [("hidden.invalid", 80)])
+
+    def test_no_address(self):
+        handler = Handler("localhost:80", "/", "POST", persistent=True)
+        with mock.patch("socket.getaddrinfo", return_value=[]):
+            self.log(handler, "one")
+        [(_, error)] = handler.errors
+        self.assertIsInstance(error, OSError)
 
     def tunnel(self, peer, cls, **kwargs):
         class Tunnelled(Handler):
@@ -1073,6 +1228,32 @@ class DefaultTests(PersistentTestCase):
             handler.close()
             self.assertEqual(self.received(peer), [(0, "one")])
 
+    # Guard: a subclass may have the same name as its base.
+    def test_name_of_the_class(self):
+        class HTTPHandler(logging.handlers.HTTPHandler):
+            def emit(self, record):
+                self.__send(record)
+
+            def __send(self, record):
+                super().emit(record)
+
+            def mapLogRecord(self, record):
+                return {"msg": record.getMessage()}
+
+            def handleError(self, record):
+                raise
+
+        def script(link):
+            link.answer(b"noted", b"Connection: close")
+            link.close()
+
+        with self.peer(script) as peer:
+            handler = HTTPHandler(f"{http_peer.HOST}:{peer.port}", "/log",
+                                  "POST")
+            self.addCleanup(handler.close)
+            self.log(handler, "one")
+            self.assertEqual(self.received(peer), [(0, "one")])
+
     # Guard: what a subclass may have by itself is not ours.
     def test_names_of_a_subclass(self):
         class Mine(logging.handlers.HTTPHandler):
@@ -1106,6 +1287,10 @@ class DefaultTests(PersistentTestCase):
         for timeout in 0, -1, math.nan:
             with self.assertRaisesRegex(ValueError, "timeout"):
                 handler("localhost", "/", persistent=True, timeout=timeout)
+        with self.assertRaises(TypeError):
+            handler("localhost", "/", persistent=True, timeout=[5])
+        handler("localhost", "/", persistent=True,
+                timeout=fractions.Fraction(5, 2)).close()
         for timeout in 5, None:
             with self.assertRaisesRegex(ValueError, "persistent"):
                 handler("localhost", "/", timeout=timeout)

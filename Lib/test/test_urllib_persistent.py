@@ -845,12 +845,14 @@ class ExpiryTests(PersistentTestCase):
             (b"Keep-Alive: timeout=5", 4.1, False),
             (b"keep-alive: max=100, TIMEOUT = 5", 4.1, False),
             (b'Keep-Alive: timeout="5"', 4.1, False),
+            (b"Keep-Alive: timeout=0000000005", 4.1, False),
             (b"Keep-Alive: timeout=1", 0.4, True),
             (b"Keep-Alive: timeout=1", 0.6, False),
             (b"Keep-Alive: timeout=0", 0, False),
             (b"Keep-Alive: timeout=5, timeout=9", 4.1, False),
             (b"Keep-Alive: max=1", 0, False),
             (b"Keep-Alive: timeout=5,max=0", 0, False),
+            (b"Keep-Alive: max=0000000000", 0, False),
             (b"Keep-Alive: max=2", 0, True),
         ):
             with self.subTest(header=header, seconds=seconds):
@@ -1156,6 +1158,12 @@ class PoolTests(unittest.TestCase):
 
     @support.cpython_only
     def test_interrupted_while_releasing(self):
+        # The connection is kept, or closed.
+        for limit in 5, 0:
+            with self.subTest(limit=limit):
+                self.check_interrupted_while_releasing(limit)
+
+    def check_interrupted_while_releasing(self, limit):
         def prepare(pool, connection, _):
             slots = [pool.acquire("key")]
             waiting = type(slots[0])(pool)
@@ -1166,7 +1174,7 @@ class PoolTests(unittest.TestCase):
                 self.assertNotIn(waiting._place.idle, pool._idle)
                 waiting.release()
 
-            return lambda: slots.pop().release(connection, 5), check
+            return lambda: slots.pop().release(connection, limit), check
 
         self.check_interrupted(prepare)
 
@@ -1223,6 +1231,121 @@ class PoolTests(unittest.TestCase):
         slot = pool.acquire("key", 0)
         with self.assertRaises(TimeoutError):
             pool.acquire("key", 0)
+
+    @threading_helper.requires_working_threading()
+    def test_counts_until_it_is_closed(self):
+        def acquire(timeout):
+            try:
+                got.append(pool.acquire("key", timeout).connection)
+            except TimeoutError:
+                got.append(TimeoutError)
+
+        def close(connection, reason):
+            # Nor does what interrupts this wait for itself.
+            with self.assertRaisesRegex(RuntimeError, "in use"):
+                pool.acquire("key")
+            # One does not wait, the other does until this has returned.
+            for timeout in 0, support.SHORT_TIMEOUT:
+                threads.append(threading.Thread(target=acquire,
+                                                args=(timeout,)))
+                threads[-1].start()
+                if timeout == 0:
+                    threading_helper.join_thread(threads[-1])
+                    self.assertEqual(got, [TimeoutError])
+            wait_for_waiting(pool, 1)
+            self.assertEqual(got, [TimeoutError])
+            connection.closed = reason
+
+        clock = Clock()
+        self.enterContext(mock.patch("urllib._pool.time", clock))
+        for why, act in (
+            ("the pool is closed", lambda: pool.close()),
+            ("too many are idle", lambda: pool.acquire("other")),
+            ("it was idle for too long",
+             lambda: (clock.sleep(10), pool.acquire("other"))),
+        ):
+            with self.subTest(why):
+                got, threads = [], []
+                pool = self.pool(max_per_key=1, max_idle=1, idle_timeout=10,
+                                 close=close)
+                connection = FakeConnection()
+                pool.acquire("key").release(connection)
+                act()
+                for thread in threads:
+                    threading_helper.join_thread(thread)
+                self.assertEqual(connection.closed, why)
+                self.assertEqual(got, [TimeoutError, None])
+                self.assertNotIn("key", pool._kinds)
+        for why, limit in (("the pool was closed", None),
+                           ("it is not to be idle", 0)):
+            with self.subTest(why):
+                got, threads = [], []
+                pool = self.pool(max_per_key=1, close=close)
+                connection = FakeConnection()
+                slot = pool.acquire("key")
+                if limit is None:
+                    pool.close()
+                slot.release(connection, limit)
+                for thread in threads:
+                    threading_helper.join_thread(thread)
+                self.assertEqual(connection.closed, why)
+                self.assertEqual(got, [TimeoutError, None])
+                self.assertFalse(pool._kinds)
+
+    # Guard: what was closed is taken back in a loop.
+    def test_many_are_closed(self):
+        pool = self.pool(max_idle=2000)
+        slots = [pool.acquire("key") for _ in range(2000)]
+        for slot in slots:
+            slot.release(FakeConnection())
+        pool.close()
+        self.assertFalse(pool._idle or pool._kinds or pool._doomed)
+
+    # Guard: it gets the place of what it closes.
+    def test_waiting_by_the_thread_that_closes(self):
+        clock = Clock()
+        self.enterContext(mock.patch("urllib._pool.time", clock))
+        pool = self.pool(max_per_key=1, idle_timeout=10)
+        connection = FakeConnection()
+        pool.acquire("key").release(connection)
+        clock.sleep(10)
+        slot = pool.acquire("key", 0)
+        self.assertIsNotNone(connection.closed)
+        self.assertIsNone(slot.connection)
+
+    def test_given_up_while_it_is_served(self):
+        pool = self.pool(max_per_key=1)
+        slot = pool.acquire("key")
+        waiting = type(slot)(pool)
+        pool._call(pool._grant_or_queue, waiting._place, "key")
+        connection = FakeConnection()
+        with pool._lock:
+            slot.release(connection)
+            waiting.release()
+        self.assertIs(pool.acquire("key", 0).connection, connection)
+
+    def test_reason_that_cannot_be_printed(self):
+        class Connection(FakeConnection):
+            debuglevel, host, port = 1, HOST, 80
+
+            def close(self):
+                self.closed = True
+
+        self.enterContext(mock.patch("builtins.print",
+                                     side_effect=BrokenPipeError))
+        _lease = urllib.request._lease
+        pool = self.pool(max_per_key=1, close=_lease.close_idle)
+        idle, failed = Connection(), Connection()
+        pool.acquire("key").release(idle)
+        with self.assertRaises(BrokenPipeError):
+            pool.close()
+        self.assertTrue(idle.closed)
+        lease = _lease.PooledLease("key", pool.acquire("key", 0))
+        lease.open_new(failed)
+        with self.assertRaises(BrokenPipeError):
+            lease.abort()
+        self.assertTrue(failed.closed)
+        pool.acquire("key", 0)
 
     def test_ended_by_two_threads(self):
         # One comes while the other is at it.
@@ -1421,6 +1544,28 @@ class PoolTests(unittest.TestCase):
             pool.acquire("key", 0)
         own.release(None)
         self.assertIsNone(pool.acquire("key", 0).connection)
+
+    def test_waiting_during_a_fork(self):
+        # The thread is not in the child.
+        pool = self.pool(max_per_key=1)
+        slot = pool.acquire("key")
+        waiting = type(slot)(pool)
+        pool._call(pool._grant_or_queue, waiting._place, "key")
+        pool._forget()
+        slot.release(None)
+        self.assertEqual(pool.num_requests, 1)
+
+    # Guard: it has a place now.
+    def test_being_closed_during_a_fork(self):
+        pool = self.pool(max_per_key=1)
+        connection = FakeConnection()
+        pool.acquire("key").release(connection)
+        with pool._lock:
+            pool._clear()
+            pool._forget()
+        self.assertEqual(connection.closed, "it is the parent process's")
+        slot = pool.acquire("key", 0)
+        self.assertEqual(len(pool._kinds["key"].out), 1)
 
 
 class CloseTests(PersistentTestCase):

@@ -990,6 +990,33 @@ class SentAgainTests(ReuseTestCase):
         self.check_not_sent_again(act, handler=Handler(Passwords()),
                                   error=TimeoutError)
 
+    def test_not_because_nothing_came_yet(self):
+        if self.tls is not None:
+            self.skipTest("only for plain connections")
+
+        class Handler(urllib.request.HTTPBasicAuthHandler):
+            def http_error_401(self, req, *args):
+                req.timeout = 0
+                return super().http_error_401(req, *args)
+
+        def connect(conn):
+            conn.timeout = support.SHORT_TIMEOUT
+            own_connect(conn)
+
+        def script(link):
+            link.request()
+            link.send(unauthorized())
+            link.request()
+            link.wait_closed()
+
+        own_connect = http.client.HTTPConnection.connect
+        self.enterContext(mock.patch("http.client.HTTPConnection.connect",
+                                     connect))
+        with Peer(script, sending(response(b"granted"))) as peer:
+            with self.assertRaises(ConnectionError):
+                self.read(peer, "/", Handler(Passwords()))
+        self.assertLines(peer, (0, "GET /"), (0, "GET /"))
+
     def test_not_twice(self):
         def fresh(link):
             link.request()
@@ -1374,6 +1401,28 @@ class DestinationTests(unittest.TestCase):
                 ("b.example:443", None), ("b.example:444", None),
                 ("c.example:443", None), ("b.example:443", "x"),
                 ("b.example:443", "y"))}), 5)
+
+    @unittest.skipIf(ssl is None, "only for encrypted connections")
+    def test_context_changed(self):
+        def of_context():
+            made = http.client.HTTPSConnection("a.example", context=context)
+            return urllib.request._lease.destination_of(
+                made, http.client.HTTPSConnection, {"context": context})
+
+        context = ssl.create_default_context()
+        for name, value in (
+            ("check_hostname", False), ("verify_mode", ssl.CERT_NONE),
+            ("verify_flags", ssl.VERIFY_CRL_CHECK_LEAF),
+            ("options", context.options ^ ssl.OP_NO_TICKET),
+            ("minimum_version", ssl.TLSVersion.TLSv1_3),
+            ("maximum_version", ssl.TLSVersion.TLSv1_3),
+        ):
+            with self.subTest(name):
+                before = of_context()
+                self.assertIsNotNone(before)
+                self.assertEqual(before, of_context())
+                setattr(context, name, value)
+                self.assertNotEqual(before, of_context())
 
     @unittest.skipIf(ssl is None, "needs TLS")
     def test_different_contexts(self):

@@ -2,12 +2,14 @@
 an error leaves none that is unusable, and no call is sent twice (gh-53949)."""
 
 import contextlib
+import errno
 import http.client
 import io
 import select
 import socket
 import threading
 import unittest
+import weakref
 import xmlrpc.client
 from test import http_peer, support
 from test.http_peer import Peer, response, wait_readable
@@ -96,7 +98,6 @@ class CannedTests(unittest.TestCase):
                 (CannedResponse(b"<bad"), ExpatError)):
             with self.subTest(exception), self.assertRaises(exception):
                 self.call(canned)
-
 
     # Guard: there may be a connection behind it, that is to be used again.
     def test_known_length(self):
@@ -430,6 +431,21 @@ class SentOnceTests(XMLRPCTestCase):
                 proxy.pay(10)
             self.assertEqual(cm.exception.errcode, 408)
             self.assertEqual(len(peer.requests), 2)
+
+    def test_call_after_a_timeout_response(self):
+        # That was sent before the call had arrived: its answer follows.
+        def end(link):
+            link.send(TIMEOUT)
+            link.send(result("of the call before"))
+            link.request()
+
+        with self.peer(self.cross(end), serve("its own")) as peer:
+            proxy = self.proxy(peer)
+            proxy.first()
+            with self.assertRaises(xmlrpc.client.ProtocolError):
+                proxy.pay(10)
+            self.assertIsNone(self.connection(proxy))
+            self.assertEqual(proxy.balance(), "its own")
 
     # Guard: one attempt to connect is enough.
     def test_refused(self):
@@ -765,6 +781,40 @@ class ReusedTests(XMLRPCTestCase):
             self.assertEqual(told, [False, True, False])
 
 
+class ForeignResponse:
+    """A response that reads from its socket without a buffer."""
+
+    began = None    # an event: some of its body has been read
+    will_close = False
+    left = 0
+
+    def __init__(self, sock, debuglevel=0, method=None, url=None):
+        self.fp = sock.makefile("rb", 0)
+
+    def begin(self):
+        self.status = int(self.fp.readline().split()[1])
+        self.headers = http.client.parse_headers(self.fp)
+        self.left = int(self.headers["Content-Length"])
+
+    def getheader(self, name, default=None):
+        return self.headers.get(name, default)
+
+    def read(self, size):
+        data = self.fp.read(min(size, self.left)) if self.left else b""
+        self.left -= len(data)
+        if self.began is not None:
+            self.began.set()
+        if not self.left:
+            self.fp.close()
+        return data
+
+    def isclosed(self):
+        return self.fp.closed
+
+    def close(self):
+        self.fp.close()
+
+
 class UnixStreamHTTPConnection(http.client.HTTPConnection):
     # As supervisor's, which reaches its server by a path; here by TCP.
     def connect(self):
@@ -1032,6 +1082,217 @@ class SubclassLostTests(XMLRPCTestCase):
                     with self.assertRaises(http.client.RemoteDisconnected):
                         proxy.pay(10)
                 self.assertEqual(len(peer.requests), 2 + idempotent)
+
+    def check_failover(self, method):
+        """Check a transport whose *method* turns to another host."""
+        class Transport(xmlrpc.client.Transport):
+            pass
+
+        def failing_over(transport, host, *args):
+            inherited = getattr(super(Transport, transport), method)
+            try:
+                return inherited(host, *args)
+            except OSError:
+                return inherited(f"{http_peer.HOST}:{other.port}", *args)
+
+        def once(link):
+            link.request()
+            link.send(result("first"))
+            link.close()
+
+        def lose(link):
+            link.request()
+            link.close()
+
+        setattr(Transport, method, failing_over)
+        with Peer(lose, lose) as other:
+            with Peer(once) as peer:
+                proxy = self.proxy(peer, Transport())
+                proxy.first()
+                wait_readable(self.connection(proxy).sock)
+            # The idle connection ended, its server is gone; then the other
+            # one takes the call, and ends.
+            with self.assertRaises(http.client.RemoteDisconnected):
+                proxy.pay(10)
+            self.assertEqual(self.calls(other), [(0, "pay", (10,))])
+
+    def test_single_request_that_fails_over(self):
+        self.check_failover("single_request")
+
+    def test_send_request_that_fails_over(self):
+        self.check_failover("send_request")
+
+    def test_send_request_that_fails_elsewhere(self):
+        # Nothing was sent over the idle connection, but over the other one.
+        class Breaking(http.client.HTTPConnection):
+            def endheaders(self, body):
+                super().endheaders(body)
+                sent.append(self)
+                raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+        class Transport(xmlrpc.client.Transport):
+            def send_request(self, host, *args):
+                try:
+                    return super().send_request(host, *args)
+                except OSError:
+                    self._connection = other, Breaking(other)
+                    return super().send_request(other, *args)
+
+        def once(link):
+            link.request()
+            link.send(result("first"))
+            link.close()
+
+        sent = []
+        with Peer(*[lambda link: link.request()] * 2) as last:
+            other = f"{http_peer.HOST}:{last.port}"
+            with Peer(once) as peer:
+                proxy = self.proxy(peer, Transport())
+                proxy.first()
+                wait_readable(self.connection(proxy).sock)
+            with self.assertRaises(BrokenPipeError):
+                proxy.pay(10)
+            self.assertEqual(len(sent), 1)
+
+    def check_foreign(self, make_connection):
+        """Check a transport whose responses are ForeignResponse's."""
+        class Transport(xmlrpc.client.Transport):
+            def make_connection(self, host):
+                if self._connection[0] != host:
+                    self._connection = host, make_connection(host)
+                return self._connection[1]
+
+        def script(link):
+            link.request()
+            link.send(result("first"))
+            link.request()
+            link.send(result("x" * 3000)[:1500])
+            began.wait(support.SHORT_TIMEOUT)
+            link.reset()
+
+        began = threading.Event()
+        with self.peer(script, serve("twice")) as peer:
+            proxy = self.proxy(peer, Transport(idempotent=True))
+            self.assertEqual(proxy.first(), "first")
+            with (mock.patch.object(ForeignResponse, "began", began),
+                  self.assertRaises(ConnectionResetError)):
+                proxy.get(10)
+            self.assertEqual(len(peer.requests), 2)
+
+    def test_idempotent_but_foreign_answer_begun(self):
+        def make_connection(host):
+            connection = http.client.HTTPConnection(host)
+            connection.response_class = ForeignResponse
+            return connection
+
+        self.check_foreign(make_connection)
+
+    def test_idempotent_but_unseen_answer_begun(self):
+        # http.client has not seen any of it, and of the answers before.
+        class Connection(http.client.HTTPConnection):
+            def getresponse(self):
+                response = ForeignResponse(self.sock)
+                response.begin()
+                self._HTTPConnection__state = "Idle"
+                return response
+
+        self.check_foreign(Connection)
+
+    def test_answer_begun_before_a_single_request_of_its_own(self):
+        # As many have copied it; http.client alone knows what has come.
+        class Transport(xmlrpc.client.Transport):
+            def make_connection(self, host):
+                connection = super().make_connection(host)
+                connection.response_class = ForeignResponse
+                return connection
+
+            def single_request(self, host, handler, body, verbose=False):
+                connection = self.send_request(host, handler, body, verbose)
+                self.verbose = verbose
+                return self.parse_response(connection.getresponse())
+
+        def script(link):
+            link.request()
+            link.send(result("first"))
+            link.request()
+            link.send(result("x" * 3000)[:1500])
+            began.wait(support.SHORT_TIMEOUT)
+            link.reset()
+
+        began = threading.Event()
+        with self.peer(script, serve("twice")) as peer:
+            proxy = self.proxy(peer, Transport(idempotent=True))
+            proxy.first()
+            with (mock.patch.object(ForeignResponse, "began", began),
+                  self.assertRaises(ConnectionResetError)):
+                proxy.get(10)
+            self.assertEqual(len(peer.requests), 2)
+
+    # Guard: a connection that a subclass drops is not kept alive.
+    def test_dropped_connection(self):
+        with self.peer(serve("first", "second")) as peer:
+            transport = xmlrpc.client.Transport()
+            proxy = self.proxy(peer, transport)
+            proxy.first()
+            proxy.second()
+            transport._connection[1].close()
+            dropped = weakref.ref(transport._connection[1])
+            transport._connection = None, None
+            support.gc_collect()
+            self.assertIsNone(dropped())
+
+    # Guard: what has happened is more telling.
+    def test_close_that_fails(self):
+        class Transport(xmlrpc.client.Transport):
+            def __init__(self):
+                pass
+
+            def make_connection(self, host):
+                raise KeyboardInterrupt
+
+        proxy = xmlrpc.client.ServerProxy("http://localhost/", Transport())
+        with self.assertRaises(KeyboardInterrupt):
+            proxy.call()
+
+    def test_oddities(self):
+        # What else a subclass may have there, and raise.
+        class Frozen:
+            __slots__ = ()
+
+            def __setattr__(self, name, value):
+                raise RuntimeError
+
+        class Error(xmlrpc.client.ProtocolError):
+            def __init__(self):
+                pass
+
+        class Transport(xmlrpc.client.Transport):
+            def single_request(self, *args):
+                raise Error
+
+        transport = Transport(idempotent=True)
+        for connection in Frozen(), mock.Mock():
+            transport._connection = "localhost", connection
+            # It has served another call, if it can say so.
+            type(connection)._reused = True
+            with self.assertRaises(Error):
+                transport.request("localhost", "/", b"")
+
+    def test_diamond(self):
+        # A base class may not know what SafeTransport has learnt.
+        class Timeout(xmlrpc.client.Transport):
+            def __init__(self, use_datetime=False, use_builtin_types=False,
+                         *, headers=()):
+                super().__init__(use_datetime, use_builtin_types,
+                                 headers=headers)
+
+        class Safe(xmlrpc.client.SafeTransport, Timeout):
+            pass
+
+        for idempotent in False, True:
+            transport = Safe(headers=[("a", "b")], idempotent=idempotent)
+            self.assertEqual(transport._headers, [("a", "b")])
+            self.assertEqual(transport._idempotent, idempotent)
 
 
 @unittest.skipUnless(http_peer.ssl, "needs the ssl module")

@@ -2,7 +2,8 @@
 
 Within one OpenerDirector.open() a redirect, or a request that is repeated
 with credentials, goes over the connection of the response that asked for
-it, if it leads to the same place.  Afterwards nothing is kept.
+it, if it leads to the same place.  Afterwards nothing is kept, unless the
+connection is one of a pool.
 """
 
 import functools
@@ -39,7 +40,7 @@ _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Anything else, such as a negative number, is no limit.
-_LIMITS = r'(?i)(?<![^\s,;])(timeout|max)\s*=\s*"?([0-9]{1,9})"?(?![^\s,;])'
+_LIMITS = r'(?i)(?<![^\s,;])(timeout|max)\s*=\s*"?0*([0-9]{1,9})"?(?![^\s,;])'
 
 # How many seconds before the server a connection is given up, or half of
 # them if the server's limit is as short as that.
@@ -79,6 +80,11 @@ _ASIDE = frozenset(("timeout", "debuglevel", "host", "_buffer",
                     "_tunnel_host", "_tunnel_port", "_tunnel_headers"))
 
 
+# What can be asked of a context; not its certificates and ciphers.
+_OF_CONTEXT = ("check_hostname", "verify_mode", "verify_flags", "options",
+               "minimum_version", "maximum_version")
+
+
 def destination_of(connection, http_class, options):
     """Return what two connections have in common that lead to one place.
 
@@ -111,8 +117,7 @@ def _compared(connection, http_class, options):
         frozenset(options.items()), made, context,
         # Classes can be changed, and so can a context after it was used.
         connection._http_vsn,
-        getattr(context, "check_hostname", None),
-        getattr(context, "verify_mode", None))
+        *(getattr(context, name, None) for name in _OF_CONTEXT))
     hash(destination)
     return destination
 
@@ -399,12 +404,14 @@ class PooledLease(Lease):
         return "nobody knows where another response would begin"
 
     def _let_go(self, slot, reason, close):
-        if self.connection is not None:
-            report(self.connection, reason)
         try:
-            close()     # first, as the slot stands for an open connection
+            if self.connection is not None:
+                report(self.connection, reason)
         finally:
-            slot.release()
+            try:
+                close()     # first: the slot stands for an open connection
+            finally:
+                slot.release()
 
 
 def report(connection, reason):
@@ -415,11 +422,13 @@ def report(connection, reason):
 
 def close_idle(connection, reason):
     """Close a connection that is not in use."""
-    report(connection, reason)
     try:
-        connection.close()
-    except OSError:
-        pass
+        report(connection, reason)
+    finally:
+        try:
+            connection.close()
+        except OSError:
+            pass
 
 
 class answered:

@@ -79,12 +79,17 @@ class Slot:
         place = self._place
         if place is None:
             return
-        idle = place.idle
+        idle = None
         if connection is not None:
             idle = _Idle(place, connection, self._pool._limit(limit))
         self._pool._released.append([place, idle])
         self._pool._flush()
         self._place = None      # last, or else __del__() would not try again
+
+    def _release_later(self):
+        # By whoever looks at the queue next.
+        self._pool._released.append([self._place, None])
+        self._place = None
 
     def __del__(self):
         if self._place is not None:
@@ -129,7 +134,7 @@ class Pool:
         self._idle_timeout = idle_timeout
         self._close = close
         # What is to be done: [place, _Idle or None] to take back, an empty
-        # list to close all, and (connection, reason) to close.
+        # list to close all, and (connection, reason, Slot) to close.
         self._released = collections.deque()
         self._doomed = collections.deque()
         self._reset()
@@ -244,9 +249,11 @@ class Pool:
 
     def _take_back(self, entry):
         place, idle = entry
+        if idle is None:
+            idle = place.idle   # its owner went without
         if idle is not None:
             self._keep(idle)
-            entry[1] = None     # from here on somebody may get it
+            entry[1] = place.idle = None    # now somebody may get it
         kind = place.kind
         if kind is None:        # it was interrupted before
             return
@@ -278,10 +285,10 @@ class Pool:
 
     def _keep(self, idle):
         if idle.era is not self._era:
-            self._doom(idle.connection, "the pool was closed")
+            self._doom(idle, "the pool was closed")
             return
         if idle.limit is not None and idle.limit <= 0:
-            self._doom(idle.connection, "it is not to be idle")
+            self._doom(idle, "it is not to be idle")
             return
         self._idle[idle] = None
         idle.kind.idle[idle] = None
@@ -290,7 +297,8 @@ class Pool:
             self._wall_due = min(self._wall_due, idle.wall_since + idle.limit)
 
     def _remove(self, idle):
-        # An exception in here leaves it to _evict().
+        # After an exception in here nobody gets it, and it is closed with
+        # the others that are idle.
         idle.kind.idle.pop(idle, None)
         self._idle.pop(idle, None)
 
@@ -301,8 +309,7 @@ class Pool:
 
     def _dismiss(self, idle, reason):
         self._remove(idle)
-        self._tidy(idle.kind)
-        self._doom(idle.connection, reason)
+        self._doom(idle, reason)
 
     def _expire(self):
         now, wall_now = time.monotonic(), time.time()
@@ -322,8 +329,12 @@ class Pool:
         for idle in list(self._idle):
             self._dismiss(idle, "the pool is closed")
 
-    def _doom(self, connection, reason):
-        self._doomed.append((connection, reason))
+    def _doom(self, idle, reason):
+        # It counts until it was closed, which is after the lock was released.
+        slot = Slot(self)
+        slot._place.kind = idle.kind
+        idle.kind.out.add(slot._place)
+        self._doomed.append((idle.connection, reason, slot))
 
     # These are not.
 
@@ -345,15 +356,25 @@ class Pool:
         # Whoever has the lock does it afterwards.
         if self._lock._is_owned():
             return
-        while self._released:
-            if self._locked(None, blocking=False) is None:
+        while self._released or self._doomed:
+            while self._released:
+                if self._locked(None, blocking=False) is None:
+                    break
+            if not self._doomed:
                 break
-        while self._doomed:
-            try:
-                connection, reason = self._doomed.popleft()
-            except IndexError:      # another thread was faster
-                break
+            self._close_doomed()
+
+    def _close_doomed(self):
+        try:
+            connection, reason, slot = self._doomed.popleft()
+        except IndexError:      # another thread was faster
+            return
+        # What interrupts this thread must not wait for it.
+        slot.confine(threading.get_ident())
+        try:
             self._close(connection, reason)
+        finally:
+            slot._release_later()
 
     def _locked(self, function, *args, blocking=True):
         lock = self._lock
@@ -389,10 +410,14 @@ class Pool:
         # In a child process, after a fork.  The connections are the parent's.
         # To close a descriptor here tells the server nothing, and leaves
         # those of the parent open.
-        idles = [*self._idle, *(entry[1] for entry in self._released
-                                 if entry and entry[1] is not None)]
-        connections = [idle.connection for idle in idles]
-        connections += [connection for connection, _ in self._doomed]
+        idles = list(self._idle)
+        for place, idle in filter(None, self._released):
+            idles += idle, place.idle
+        connections = [idle.connection for idle in idles if idle is not None]
+        doomed = list(self._doomed)     # with slots that are released below
+        connections += [connection for connection, *_ in doomed]
+        for kind in self._kinds.values():
+            kind.waiting.clear()        # the threads are the parent's
         self._released.clear()
         self._doomed.clear()
         self._reset()
