@@ -53,7 +53,7 @@ _PLAIN = (r"(?:[^\[\]@%:\\\x7f-\U0010ffff]+"
           r"|\[[0-9a-fA-F:.]+(?:%[a-zA-Z0-9._~%-]+)?\])(?::[0-9]*)?")
 
 
-@functools.lru_cache
+@functools.lru_cache(maxsize=8)     # a hop asks for its URLs twice
 def origin_of(url):
     """Return (scheme, host, port) of *url*; None if that is in doubt."""
     if re.search(r"[\x00-\x20\x7f]", url):
