@@ -333,6 +333,9 @@ class Gauge:
 
     def __init__(self):
         self.lock = threading.Lock()
+        # The garbage collector may close a socket in a thread that has the
+        # lock, so it is noted without.
+        self.closed = collections.deque()
         self.now = collections.Counter()
         self.most = collections.Counter()
         self.made = 0
@@ -345,18 +348,20 @@ class Gauge:
         sock = PlainSocket(fileno=plain.detach())
         sock.settimeout(timeout)
         with self.lock:
+            self._count_closed()
             self.made += 1
             self.now[address] += 1
             self.most[address] = max(self.most[address], self.now[address])
-        sock.closed = lambda: self.note_closed(address)
+        sock.closed = lambda: self.closed.append(address)
         return sock
 
-    def note_closed(self, address):
-        with self.lock:
-            self.now[address] -= 1
+    def _count_closed(self):
+        while self.closed:
+            self.now[self.closed.popleft()] -= 1
 
     def open(self):
         with self.lock:
+            self._count_closed()
             return sum(self.now.values())
 
 

@@ -59,7 +59,7 @@ CHANGES = {
     "takes what comes": (
         "from http._reader import Received\n"
         "from http._reuse import SocketUse\n"
-        "def take_back(self, fp, ended):\n"
+        "def take_back(self, response, fp):\n"
         "    self.received.take_back(fp)\n"
         "    self.response = None\n"
         "SocketUse.take_back = take_back\n"
