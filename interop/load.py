@@ -32,6 +32,7 @@ import faulthandler
 import gc
 import http.client
 import itertools
+import os
 import pathlib
 import platform
 import random
@@ -411,11 +412,13 @@ class Run:
 
     def __init__(self, args):
         self.args = args
-        self.lock = threading.Lock()
+        # What the garbage collector finds is told by any thread, at any time.
+        self.lock = threading.RLock()
         self.broken = collections.defaultdict(list)     # rule: details
         self.arrivals = collections.defaultdict(list)   # key: of Arrival
         self.outcomes = {}                              # Request: outcome
         self.gauge = Gauge()
+        self.done, self.moved = 0, time.monotonic()
         self._serve()
         options = {} if self.context is None else {"context": self.context}
         self.handler = urllib.request.PersistentConnectionHandler(
@@ -471,7 +474,7 @@ class Run:
             for thread in threads:
                 while thread.is_alive():
                     thread.join(0.5)
-                    progress(f"{len(self.outcomes):,} of {total:,} requests")
+                    self._see_progress(total)
         finally:
             socket.create_connection = self.gauge.create_connection
             progress("")
@@ -482,6 +485,18 @@ class Run:
             self._see_outcome(request, outcome)
         for key, arrivals in self.arrivals.items():
             self._see_arrivals(key, arrivals)
+
+    def _see_progress(self, total):
+        done = len(self.outcomes)
+        now = time.monotonic()
+        if done > self.done:
+            self.done, self.moved = done, now
+        if now - self.moved > TIMEOUT + GRACE:
+            print(f"load: nothing moves after {done:,} requests "
+                  f"(--seed {self.args.seed})", file=sys.stderr, flush=True)
+            faulthandler.dump_traceback()
+            os._exit(1)
+        progress(f"{done:,} of {total:,} requests")
 
     def _thread(self, number):
         choose = random.Random(f"{self.args.seed} {number}")
@@ -644,6 +659,9 @@ def parse():
             ("max-idle", 8, "of the handler")):
         parser.add_argument(f"--{name}", type=int, default=default,
                             metavar="N", help=f"{what} (default: {default})")
+    parser.add_argument("--ignore-unclosed", action="store_true",
+                        help="do not tell of a socket that is left to the "
+                             "garbage collector")
     parser.add_argument("--seed", type=int, metavar="N",
                         default=random.randrange(1_000_000),
                         help="default: a new one, which is printed")
@@ -656,7 +674,8 @@ def main():
         sys.exit("load: this Python has no PersistentConnectionHandler; take "
                  "that of ./series python")
     faulthandler.dump_traceback_later(ENDLESS, exit=True)
-    warnings.simplefilter("error", ResourceWarning)
+    warnings.simplefilter("ignore" if args.ignore_unclosed else "error",
+                          ResourceWarning)
     start = time.monotonic()
     run = Run(args)
     sys.unraisablehook = lambda told: run.wrong(

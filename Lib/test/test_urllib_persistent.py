@@ -1292,7 +1292,7 @@ class PoolTests(unittest.TestCase):
                 self.assertEqual(got, [TimeoutError, None])
                 self.assertFalse(pool._kinds)
 
-    # Guard: what was closed is taken back in a loop.
+    # What was closed is taken back in a loop.
     def test_many_are_closed(self):
         pool = self.pool(max_idle=2000)
         slots = [pool.acquire("key") for _ in range(2000)]
@@ -1301,7 +1301,7 @@ class PoolTests(unittest.TestCase):
         pool.close()
         self.assertFalse(pool._idle or pool._kinds or pool._doomed)
 
-    # Guard: it gets the place of what it closes.
+    # It gets the place of what it closes.
     def test_waiting_by_the_thread_that_closes(self):
         clock = Clock()
         self.enterContext(mock.patch("urllib._pool.time", clock))
@@ -1555,7 +1555,7 @@ class PoolTests(unittest.TestCase):
         slot.release(None)
         self.assertEqual(pool.num_requests, 1)
 
-    # Guard: it has a place now.
+    # It has a place now.
     def test_being_closed_during_a_fork(self):
         pool = self.pool(max_per_key=1)
         connection = FakeConnection()
