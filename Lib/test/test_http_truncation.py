@@ -502,7 +502,7 @@ class TunnelTests(unittest.TestCase):
             self.check_closed(b"HTTP/1.1 200 OK\r\n" + data,
                               http.client.RemoteDisconnected)
 
-    # Guard: it always was one, as TLS did not get to work.
+    # It always was one, as TLS did not get to work.
     def test_OSError(self):
         for data in b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n":
             with self.subTest(data=data), self.assertRaises(OSError):
