@@ -672,6 +672,7 @@ class SilentTests(ContinueTestCase):
         self.check_undecided(b"HTTP/1.1 100 Continue\r\n" + b"A: b\r\n" * 50
                              + b"\r\n", http.client.HTTPException)
 
+    # Guard: nothing is dropped that getresponse() has something to say of.
     def test_what_the_response_class_refuses(self):
         conn = self.connect(self.refuse(b"HTTP/1.1 100\x1c\n\n"))
         conn.request("PUT", "/", BODY, headers=EXPECT)
