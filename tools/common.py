@@ -85,7 +85,8 @@ def run(argv, *, cwd=None, env=None, check=True, **kwargs):
 
 def say(message):
     """Tell the user what is being done; on stderr, as stdout is results."""
-    print(f"series: {message}", file=sys.stderr, flush=True)
+    # In one piece, as another thread may be saying something.
+    print(f"series: {message}\n", end="", file=sys.stderr, flush=True)
 
 
 _held = set()

@@ -37,13 +37,14 @@ class Report:
         """Print one line, and what failed below it."""
         self.counts += counts
         took = f" in {seconds:.0f} s" if seconds is not None else ""
-        print(f"{title + ':':<30} {counts}{took}", flush=True)
-        for text in failures[:SHOWN]:
-            print(f"  FAILED {text}")
+        lines = [f"{title + ':':<30} {counts}{took}"]
+        lines += [f"  FAILED {text}" for text in failures[:SHOWN]]
         if len(failures) > SHOWN:
-            print(f"  and {len(failures) - SHOWN} more")
+            lines.append(f"  and {len(failures) - SHOWN} more")
         if failures and log and log.exists():
-            print(f"  all of it: {log}", flush=True)
+            lines.append(f"  all of it: {log}")
+        # In one piece, as another thread may be telling something.
+        print("\n".join(lines) + "\n", end="", flush=True)
 
     def close(self):
         """Print the last lines; return the exit status."""
