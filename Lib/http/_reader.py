@@ -78,7 +78,7 @@ class _ReceivingIO(socket.SocketIO):
     reading = False     # is a thread waiting for the socket?
     # Was it interrupted, so that what has been received may be lost?
     interrupted = False
-    at_end = False      # has the end of the connection been read?
+    at_end = False      # has a read met the end of the connection, or failed?
     # If TLS has to end before, has it not, or may it not have?
     needs_tls_end = False
     is_ragged = False
@@ -106,6 +106,7 @@ class _ReceivingIO(socket.SocketIO):
                     self.after_receiving(self._sock)
         except OSError as exc:
             if not (self.needs_tls_end and isinstance(exc, _SSLEOFError)):
+                self.at_end = not isinstance(exc, (TimeoutError, *WouldBlock))
                 raise_closed()
             self.is_ragged = True
             n = 0
@@ -133,7 +134,10 @@ class _ReceivingIO(socket.SocketIO):
         if self.ended:
             return 0
         error, self.error = self.error, None
-        raise error
+        try:
+            raise error
+        finally:
+            del error   # its traceback has this frame
 
 
 class Reader(io.BufferedReader):
@@ -203,6 +207,8 @@ class Reader(io.BufferedReader):
         raw = self.raw
         if raw is None or raw.closed or raw.reading or raw.interrupted:
             return
+        if self.rest() is not None:
+            return
         sock = raw._sock
         own_timeout = sock.gettimeout()
         deadline = time.monotonic() + timeout
@@ -241,6 +247,15 @@ def is_ragged(file):
     """Tell whether *file*, being at its end, has met what require_tls_end()
     is about."""
     return isinstance(file, Reader) and file.raw.is_ragged
+
+
+def has_ended(response):
+    """Tell whether a read of *response* has met the connection's end.
+
+    Only that of a Reader is known.
+    """
+    fp = getattr(response, "fp", None)
+    return isinstance(fp, Reader) and fp.raw is not None and fp.raw.at_end
 
 
 def is_cut(file):

@@ -155,6 +155,10 @@ class SocketUse:
             self.spent = True
         return self.spent
 
+    def begin_response(self, response):
+        """Note that *response* may have received something from now on."""
+        self.response = ref(response)
+
     def follow(self, response):
         """Note where the body of *response* ends, as it is received.
 

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import threading
 import unittest
+import weakref
 
 from test import support
 from test.support import (LONG_TIMEOUT, SHORT_TIMEOUT, socket_helper,
@@ -90,6 +91,27 @@ def wait_readable(sock):
     """Wait until what the peer did has reached the client's *sock*."""
     if not select.select([sock], [], [], SHORT_TIMEOUT)[0]:
         raise AssertionError("nothing has reached the client")
+
+
+def leaves_cycle(exception, function, *args):
+    """Tell whether *function*, when it raises *exception*, leaves a cycle.
+
+    Its traceback keeps what all callers had, such as responses, and the
+    garbage collector may close sockets before what is to close them.
+    """
+    class Local:
+        pass
+
+    def call():
+        local = Local()
+        try:
+            function(*args)
+        except exception:
+            return weakref.ref(local)
+        raise AssertionError("nothing was raised")
+
+    with support.disable_gc():
+        return call()() is not None
 
 
 def in_pieces(size):
@@ -488,6 +510,21 @@ class Peer:
         except OSError:     # the client gave up, which is its business
             sock.close()
             return None
+
+
+class DestructorTestCase(unittest.TestCase):
+    """Fails if a destructor warns, which fails no test by itself."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.caught = cls.enterClassContext(
+            support.catch_unraisable_exception())
+
+    @classmethod
+    def tearDownClass(cls):
+        support.gc_collect()
+        if cls.caught.unraisable is not None:
+            raise AssertionError(cls.caught.unraisable.exc_value)
 
 
 class KeyUpdater:

@@ -370,6 +370,28 @@ class RefusedTests(ClosureTestCase):
                 self.check(conn)
             self.assertEqual(received.read(), b"first")
 
+    @support.cpython_only
+    def test_an_error_before_the_first_response(self):
+        class Refused(OSError):
+            """Like an alert, with which TLS ends when it has begun."""
+
+        class Refusing:
+            def recv_into(self, *args):
+                raise Refused
+
+        def script(link):
+            link.send(b"?")
+            link.wait_closed()
+
+        with Peer(script, tls=self.tls) as peer:
+            conn = peer.connect(mixin=Refusing)
+            conn.connect()
+            wait_readable(conn.sock)
+            self.assertFalse(http_peer.leaves_cycle(Refused, conn.request,
+                                                    "GET", "/"))
+            self.assertIsNone(conn.sock)
+            self.assertEqual(peer.accepted, 1)
+
 
 @http_peer.over_tls
 class KeptTests(ClosureTestCase):

@@ -148,6 +148,18 @@ class OutstandingTests(PollTestCase):
             conn.getresponse()
         self.assertEqual(conn.fileno(), -1)
 
+    @support.cpython_only
+    def test_an_error_leaves_no_cycle(self):
+        def script(link):
+            link.request()
+            link.reset()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/")
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        self.assertFalse(http_peer.leaves_cycle(ConnectionResetError,
+                                                conn.getresponse))
+
     def test_after_a_timeout(self):
         ready = threading.Event()
 

@@ -5,6 +5,7 @@ import http.client
 import io
 import pickle
 import socket
+import sys
 import threading
 import unittest
 import weakref
@@ -636,6 +637,40 @@ class OwnershipTests(ReaderTestCase):
             received.read()
             with self.assertRaises(http.client.RemoteDisconnected):
                 conn.getresponse()
+
+    @support.no_tracing
+    def test_interrupted_before_the_status_line_is_read(self):
+        # Its first bytes have been received, and nobody has them now.
+        class Interrupt(Exception):
+            pass
+
+        def trace(frame, event, arg):
+            if not frame.f_code.co_name.endswith("__await_response"):
+                return trace
+            if event == "return":
+                sys.settrace(None)
+                raise Interrupt
+            return trace
+
+        def script(link):
+            link.request()
+            link.send(CHUNKED)
+            interrupted.wait(support.SHORT_TIMEOUT)
+            link.send(STRAY)
+            link.wait_closed()
+
+        self.addCleanup(sys.settrace, sys.gettrace())
+        interrupted = threading.Event()
+        with Peer(script, lambda link: link.answer(b"fresh")) as peer:
+            conn = peer.connect()
+            conn.request("GET", "/1")
+            sys.settrace(trace)
+            self.assertRaises(Interrupt, conn.getresponse)
+            interrupted.set()
+            with self.assertRaises(http.client.RemoteDisconnected):
+                conn.getresponse()
+            conn.request("GET", "/2")
+            self.assertEqual(conn.getresponse().read(), b"fresh")
 
     # Guard: the many ways in which others make and take responses.
     def test_other_response_classes(self):

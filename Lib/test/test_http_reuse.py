@@ -1255,6 +1255,14 @@ class HalfOpenTests(unittest.TestCase):
             self.assertEqual(conn.getresponse().read(), b"good")
             conn.close()
 
+    # Guard: likewise.
+    def test_response_class_replaced(self):
+        with (Peer(lambda link: link.answer(b"good")) as peer,
+              mock.patch("http.client.HTTPResponse")):
+            conn = peer.connect()
+            conn.request("GET", "/")
+            self.assertEqual(conn.getresponse().read(), b"good")
+
     # Guard: a subclass of socket need not be hashable.
     def test_a_socket_that_cannot_be_hashed(self):
         class Socket(socket.socket):

@@ -217,6 +217,24 @@ class MoreBodyTests(TruncationTestCase):
                     self.assertEqual(caught.exception.partial, b"")
                     self.assertEqual(caught.exception.expected, expected)
 
+    def test_reset(self):
+        go = threading.Event()
+
+        def reset(link):
+            go.wait(support.SHORT_TIMEOUT)
+            link.reset()
+
+        for data in LENGTH + b"ab", chunked(b"5\r\nab"):
+            go.clear()
+            with self.serve(data, reset) as (peer, conn):
+                received = conn.getresponse()
+                self.assertEqual(received.read(2), b"ab")
+                go.set()
+                self.assertRaises(ConnectionResetError, received.read)
+                conn.request("GET", "/fresh")
+                self.assertEqual(conn.getresponse().read(), b"fresh")
+                self.assertEqual(peer.accepted, 2)
+
     # Guard: an empty read says nothing of the end.
     def test_nothing_asked_for(self):
         for data in LENGTH, chunked(), b"HTTP/1.1 200 OK\r\n\r\n":

@@ -23,7 +23,7 @@ import warnings
 import weakref
 from test import http_peer, support
 from test.http_peer import HOST, Peer, response, wait_readable
-from test.support import os_helper, script_helper, threading_helper
+from test.support import script_helper, threading_helper
 from unittest import mock
 
 try:
@@ -75,21 +75,9 @@ def unfinished(link):
     link.wait_closed()
 
 
-class PersistentTestCase(unittest.TestCase):
+class PersistentTestCase(http_peer.DestructorTestCase):
 
     tls = None
-
-    @classmethod
-    def setUpClass(cls):
-        # A warning in a destructor fails no test by itself.
-        cls.caught = cls.enterClassContext(
-            support.catch_unraisable_exception())
-
-    @classmethod
-    def tearDownClass(cls):
-        support.gc_collect()
-        if cls.caught.unraisable is not None:
-            raise AssertionError(cls.caught.unraisable.exc_value)
 
     def setUp(self):
         self.enterContext(mock.patch("urllib.request.proxy_bypass",
@@ -2062,7 +2050,7 @@ class ModuleTests(PersistentTestCase):
             with urllib.request.urlopen(self.url(peer)) as resp:
                 self.assertEqual(len(resp.read()), 100_000)
             filename, _ = urllib.request.urlretrieve(self.url(peer, "/file"))
-            self.addCleanup(os_helper.unlink, filename)
+            self.addCleanup(urllib.request.urlcleanup)
             self.assertEqual(os.path.getsize(filename), 100_000)
             parser = urllib.robotparser.RobotFileParser(
                 self.url(peer, "/robots.txt"))

@@ -22,6 +22,8 @@ except ImportError:
 
 support.requires_working_socket(module=True)
 
+_lease = urllib.request._lease
+
 REDIRECTS = (301, 302, 303, 307, 308)
 
 BASIC = b'WWW-Authenticate: Basic realm="r"'
@@ -56,21 +58,9 @@ class Passwords(urllib.request.HTTPPasswordMgr):
         return "user", "secret"
 
 
-class ReuseTestCase(unittest.TestCase):
+class ReuseTestCase(http_peer.DestructorTestCase):
 
     tls = None
-
-    @classmethod
-    def setUpClass(cls):
-        # A warning in a destructor fails no test by itself.
-        cls.caught = cls.enterClassContext(
-            support.catch_unraisable_exception())
-
-    @classmethod
-    def tearDownClass(cls):
-        support.gc_collect()
-        if cls.caught.unraisable is not None:
-            raise AssertionError(cls.caught.unraisable.exc_value)
 
     def setUp(self):
         self.enterContext(mock.patch("urllib.request.proxy_bypass",
@@ -127,6 +117,17 @@ class RedirectTests(ReuseTestCase):
                 answer = redirect(b"/next", b"x" * 1000, code)
                 body, _ = self.check_one_connection(answer)
                 self.assertEqual(body, b"found")
+
+    def test_no_connection_is_made_in_vain(self):
+        def init(self, *args, **kwargs):
+            made.append(type(self))
+            original(self, *args, **kwargs)
+
+        made = []
+        original = http.client.HTTPConnection.__init__
+        with mock.patch.object(http.client.HTTPConnection, "__init__", init):
+            self.check_one_connection(redirect())
+        self.assertEqual(len(made), 1)
 
     def test_head(self):
         for code in REDIRECTS:
@@ -1402,27 +1403,86 @@ class DestinationTests(unittest.TestCase):
                 ("c.example:443", None), ("b.example:443", "x"),
                 ("b.example:443", "y"))}), 5)
 
+    def check_known(self, *calls):
+        # What is known beforehand tells apart what the connections do.
+        told = [(_lease.known_destination(http_class, host, options),
+                 _lease.destination_of(http_class(host, **options),
+                                       http_class, options))
+                for http_class, options in calls
+                for host in ("a.example", "A.Example:80", "a.example:443",
+                             "a.example:", "b.example", "127.0.0.1:81",
+                             "[FE80::A]", "[fe80::a]:80", "[fe80::a%1]:443")]
+        for known, made in told:
+            self.assertIsNotNone(known)
+            self.assertEqual([known == other for other, _ in told],
+                             [made == other for _, other in told], made)
+
+    def test_known_without_a_connection(self):
+        calls = [(http.client.HTTPConnection, {})]
+        if ssl is not None:
+            calls += [(http.client.HTTPSConnection,
+                       {"context": ssl.create_default_context()})
+                      for _ in range(2)]
+        self.check_known(*calls)
+        with mock.patch.object(http.client.HTTPConnection, "default_port", 81):
+            self.check_known(*calls)
+
+    def test_not_known_without_a_connection(self):
+        class Unhashable(type):
+            __hash__ = None
+
+        class Other(http.client.HTTPConnection, metaclass=Unhashable):
+            pass
+
+        for make, options in (
+            (Other, {}),
+            (type("Other", (http.client.HTTPConnection,), {}), {}),
+            (self.changed(), {}),
+            (http.client.HTTPConnection, {"source_address": None}),
+            (http.client.HTTPConnection, {"context": object()}),
+            # Each would have a context of its own.
+            *[(http.client.HTTPSConnection, options)
+              for options in ({}, {"context": None}) if ssl],
+        ):
+            with self.subTest(f"{make} {options}"):
+                self.assertIsNone(_lease.known_destination(
+                    make, "a.example", options))
+
+    # Guard: it is taken apart in another place now.
+    def test_no_host(self):
+        for host in "a.example:x", "a\x7f.example":
+            request = urllib.request.Request("http://a.example/")
+            request.host = host
+            request.timeout = support.SHORT_TIMEOUT
+            with self.subTest(host), self.assertRaises(http.client.InvalidURL):
+                urllib.request.HTTPHandler().http_open(request)
+
     @unittest.skipIf(ssl is None, "only for encrypted connections")
     def test_context_changed(self):
-        def of_context():
-            made = http.client.HTTPSConnection("a.example", context=context)
-            return urllib.request._lease.destination_of(
-                made, http.client.HTTPSConnection, {"context": context})
+        def known():
+            return _lease.known_destination(cls, "a.example", options)
 
-        context = ssl.create_default_context()
-        for name, value in (
-            ("check_hostname", False), ("verify_mode", ssl.CERT_NONE),
-            ("verify_flags", ssl.VERIFY_CRL_CHECK_LEAF),
-            ("options", context.options ^ ssl.OP_NO_TICKET),
-            ("minimum_version", ssl.TLSVersion.TLSv1_3),
-            ("maximum_version", ssl.TLSVersion.TLSv1_3),
-        ):
-            with self.subTest(name):
-                before = of_context()
-                self.assertIsNotNone(before)
-                self.assertEqual(before, of_context())
-                setattr(context, name, value)
-                self.assertNotEqual(before, of_context())
+        def made():
+            return _lease.destination_of(cls("a.example", **options), cls,
+                                         options)
+
+        cls = http.client.HTTPSConnection
+        for find in known, made:
+            context = ssl.create_default_context()
+            options = {"context": context}
+            for name, value in (
+                ("check_hostname", False), ("verify_mode", ssl.CERT_NONE),
+                ("verify_flags", ssl.VERIFY_CRL_CHECK_LEAF),
+                ("options", context.options ^ ssl.OP_NO_TICKET),
+                ("minimum_version", ssl.TLSVersion.TLSv1_3),
+                ("maximum_version", ssl.TLSVersion.TLSv1_3),
+            ):
+                with self.subTest(f"{find.__name__}, {name}"):
+                    before = find()
+                    self.assertIsNotNone(before)
+                    self.assertEqual(before, find())
+                    setattr(context, name, value)
+                    self.assertNotEqual(before, find())
 
     @unittest.skipIf(ssl is None, "needs TLS")
     def test_different_contexts(self):
@@ -1479,6 +1539,24 @@ class DrainTests(unittest.TestCase):
                 self.assertEqual(conn.sock.gettimeout(),
                                  support.SHORT_TIMEOUT)
             return conn._is_reusable()
+
+    def test_received_whole(self):
+        class Noting:
+            timeouts = []
+
+            def settimeout(self, timeout):
+                self.timeouts.append(timeout)
+                super().settimeout(timeout)
+
+        with Peer(sending(response(b"x" * 10))) as peer:
+            conn = peer.connect(mixin=Noting)
+            conn.request("GET", "/")
+            resp = conn.getresponse()
+            self.assertEqual(resp.fp.rest(), 10)
+            Noting.timeouts.clear()
+            resp._drain(100, support.SHORT_TIMEOUT)
+            self.assertEqual(Noting.timeouts, [])
+            self.assertTrue(conn._is_reusable())
 
     def test_up_to_the_size(self):
         script = sending(response(b"x" * 100_000))

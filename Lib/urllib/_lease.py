@@ -19,7 +19,9 @@ try:
     import ssl
 except ImportError:
     _ENDS = (ConnectionError,)
+    _SSLContext = None
 else:
+    _SSLContext = ssl.SSLContext
     # An end of the connection, as TLS sees it, is no ConnectionError.
     _ENDS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
@@ -85,6 +87,46 @@ _OF_CONTEXT = ("check_hostname", "verify_mode", "verify_flags", "options",
                "minimum_version", "maximum_version")
 
 
+# What urllib.request calls http.client's own classes with.
+_OPTIONS_OF = {_HTTPConnection: set()}
+if hasattr(http.client, "HTTPSConnection"):
+    _OPTIONS_OF[http.client.HTTPSConnection] = {"context"}
+
+
+def known_destination(http_class, host, options):
+    """Return what stands in for destination_of() as long as there is no
+    connection, and no tunnel.
+
+    None if *http_class* has to be called to find out.  Raises InvalidURL if
+    *host* is none.
+    """
+    try:
+        if options.keys() != _OPTIONS_OF.get(http_class):
+            return None
+        place = _place_of(http_class, host, http_class.default_port,
+                          http_class._http_vsn)
+        if not options:
+            return place
+        context = options["context"]
+        if context is None:     # each connection makes its own
+            return None
+        destination = place, context, *_state_of(context)
+        hash(destination)
+        return destination
+    except TypeError:       # something that cannot be hashed
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _place_of(http_class, host, default_port, http_version):
+    # As HTTPConnection.__init__() does it, which may want an SSLContext.
+    connection = _HTTPConnection.__new__(_HTTPConnection)
+    connection.default_port = default_port
+    host, port = connection._get_hostport(host, None)
+    connection._validate_host(host)
+    return http_class, host.lower(), port, http_version
+
+
 def destination_of(connection, http_class, options):
     """Return what two connections have in common that lead to one place.
 
@@ -116,10 +158,18 @@ def _compared(connection, http_class, options):
         connection.source_address, _tunnel_of(connection),
         frozenset(options.items()), made, context,
         # Classes can be changed, and so can a context after it was used.
-        connection._http_vsn,
-        *(getattr(context, name, None) for name in _OF_CONTEXT))
+        connection._http_vsn, *_state_of(context))
     hash(destination)
     return destination
+
+
+def _state_of(context):
+    if context is None:
+        return ()
+    if type(context) is _SSLContext:
+        # Plain numbers: to make enumeration members of them takes longer.
+        context = super(_SSLContext, context)
+    return [getattr(context, name, None) for name in _OF_CONTEXT]
 
 
 def _tunnel_of(connection):
@@ -552,19 +602,27 @@ class Resending:
 
     def __init__(self, request):
         self._request = request
+        # Where its body begins, if that is a file that can go back there.
         self._position = None
-        self._is_repeatable = (request.get_method() in _IDEMPOTENT
-                               and self._can_repeat(request.data))
+        if hasattr(request.data, "read"):
+            self._note_position(request.data)
 
-    def _can_repeat(self, data):
+    def _note_position(self, file):
+        try:
+            position = file.tell()
+            if file.seekable():
+                self._position = position
+        except (AttributeError, OSError):
+            pass
+
+    def _is_repeatable(self):
+        data = self._request.data
+        if self._request.get_method() not in _IDEMPOTENT:
+            return False
         if data is None or isinstance(data, bytes):
             return True
         if hasattr(data, "read"):
-            try:
-                self._position = data.tell()
-                return data.seekable()
-            except (AttributeError, OSError):
-                return False
+            return self._position is not None
         try:
             memoryview(data)
         except TypeError:       # an iterable, perhaps an iterator
@@ -578,7 +636,7 @@ class Resending:
             return False
         if connection._nothing_sent:
             return True
-        if not self._is_repeatable:
+        if not self._is_repeatable():
             return False
         if sending:
             # The server may have said why it does not want to hear the rest.
@@ -595,8 +653,9 @@ class Resending:
     def is_due_instead_of(self, response):
         """Tell whether to send again rather than return *response*."""
         # After an interim response, it did begin to answer.
-        return (self._is_repeatable and response.status == 408
-                and not getattr(response, "_followed_interim", False))
+        return (getattr(response, "status", None) == 408
+                and not getattr(response, "_followed_interim", False)
+                and self._is_repeatable())
 
     def rewind(self):
         """Go back to where the body of the request began."""
