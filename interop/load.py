@@ -659,9 +659,6 @@ def parse():
             ("max-idle", 8, "of the handler")):
         parser.add_argument(f"--{name}", type=int, default=default,
                             metavar="N", help=f"{what} (default: {default})")
-    parser.add_argument("--ignore-unclosed", action="store_true",
-                        help="do not tell of a socket that is left to the "
-                             "garbage collector")
     parser.add_argument("--seed", type=int, metavar="N",
                         default=random.randrange(1_000_000),
                         help="default: a new one, which is printed")
@@ -674,8 +671,7 @@ def main():
         sys.exit("load: this Python has no PersistentConnectionHandler; take "
                  "that of ./series python")
     faulthandler.dump_traceback_later(ENDLESS, exit=True)
-    warnings.simplefilter("ignore" if args.ignore_unclosed else "error",
-                          ResourceWarning)
+    warnings.simplefilter("error", ResourceWarning)
     start = time.monotonic()
     run = Run(args)
     sys.unraisablehook = lambda told: run.wrong(
