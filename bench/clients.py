@@ -65,17 +65,25 @@ def trusting(cafile):
 
 
 def urlopen(host, port, timeout, cafile=None):
-    from urllib import request as library
+    from urllib.request import urlopen
+    trust_everywhere(cafile)
+    return opening(urlopen, host, port, timeout, cafile)
+
+
+def trust_everywhere(cafile):
+    """Let *cafile* be what a context trusts that nobody has made.
+
+    As most programs have it: given a context, urlopen() makes an opener each
+    time; without, it makes one for all, and one context for that.
+    """
     if cafile is not None:
-        # Given a context, urlopen() would make an opener each time.
-        library.install_opener(library.build_opener(
-            library.HTTPSHandler(**trusting(cafile))))
-    return opening(library.urlopen, host, port, timeout, cafile)
+        os.environ["SSL_CERT_FILE"] = cafile
 
 
 def handler(host, port, timeout, cafile=None):
     from urllib.request import PersistentConnectionHandler, build_opener
-    opener = build_opener(PersistentConnectionHandler(**trusting(cafile)))
+    trust_everywhere(cafile)
+    opener = build_opener(PersistentConnectionHandler())
     return opening(opener.open, host, port, timeout, cafile)
 
 

@@ -1,9 +1,10 @@
 """The server that the benchmarks talk to: sockets, threads, fixed answers.
 
-Usage: server.py CERTIFICATE
+Usage: server.py CERTIFICATE RSA_CHAIN
 
-It prints its ports as a JSON object, {"plain": ..., "tls": ..., "xmlrpc":
-...}, and ends when its standard input does.  What it receives is checked.
+It prints its ports as a JSON object, {"plain": ..., "tls": ..., "rsa": ...,
+"xmlrpc": ...}, and ends when its standard input does.  What it receives is
+checked.
 """
 
 import json
@@ -148,14 +149,20 @@ class XMLRPCServer(socketserver.ThreadingMixIn,
         super().process_request(*args)
 
 
-class Server:
-    """Answers on three ports: plain, with TLS 1.3, and by xmlrpc.server."""
+def _make_context(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(certificate)
+    return context
 
-    def __init__(self, certificate):
+
+class Server:
+    """Answers on four ports: plain, with TLS 1.3, and by xmlrpc.server."""
+
+    def __init__(self, certificate, rsa_chain):
         self._answers = _make_answers()
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
-        self._context.load_cert_chain(certificate)
+        self._contexts = {"tls": _make_context(certificate),
+                          "rsa": _make_context(rsa_chain)}
         self._lock = threading.Lock()
         self._counts = {b"/accepted": 0, b"/logged": 0}
 
@@ -169,8 +176,9 @@ class Server:
     def listen_everywhere(self):
         calls = XMLRPCServer(lambda: self._count(b"/accepted"))
         threading.Thread(target=calls.serve_forever, daemon=True).start()
-        return {"plain": self.listen(), "tls": self.listen(self._context),
-                "xmlrpc": calls.server_address[1]}
+        return {"plain": self.listen(), "xmlrpc": calls.server_address[1],
+                **{name: self.listen(context)
+                   for name, context in self._contexts.items()}}
 
     def _count(self, what):
         with self._lock:
@@ -213,9 +221,9 @@ def allow_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def main(certificate):
+def main(*certificates):
     allow_files()
-    print(json.dumps(Server(certificate).listen_everywhere()), flush=True)
+    print(json.dumps(Server(*certificates).listen_everywhere()), flush=True)
     sys.stdin.read()
 
 

@@ -14,6 +14,10 @@ from tools.demo_server import CERTIFICATE
 from tools.regrtest import environment
 
 PROGRAMS = ROOT / "bench"
+# A P-256 key with no chain, which is the cheapest handshake there is; and RSA
+# of 2048 bits with an intermediate, as many servers have it.
+TRUSTED = {"tls": CERTIFICATE, "rsa": PROGRAMS / "rsa_root.pem"}
+RSA_CHAIN = PROGRAMS / "rsa_chain.pem"
 HOST = "127.0.0.1"
 TIMEOUT = 120       # seconds for one answer of a program
 GRACE = 10          # seconds for it to end
@@ -86,7 +90,8 @@ class Lab:
             self._scratch = Path(stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="series-bench-")))
             self._stack = stack
-            server = self.start(sys.executable, "server.py", CERTIFICATE)
+            server = self.start(sys.executable, "server.py", CERTIFICATE,
+                                RSA_CHAIN)
             self._ports = server.answer()
             self._stack = stack.pop_all()
         return self
@@ -168,7 +173,8 @@ class Lab:
     def address(self, port="plain"):
         """Return the options that tell a program where the server is.
 
-        port: "plain", "tls" or "xmlrpc".
+        port: "plain", "tls", "rsa" or "xmlrpc".
         """
+        cafile = TRUSTED.get(port)
         return {"host": HOST, "port": self._ports[port],
-                "cafile": str(CERTIFICATE) if port == "tls" else None}
+                "cafile": cafile and str(cafile)}

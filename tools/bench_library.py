@@ -8,14 +8,15 @@ from tools.bench_measures import (SIDES, ask_profiled, both_clocks, compared,
 from tools.common import say
 
 HOPS = 3            # of a chain of redirects; bench/server.py has it
-OVER_TLS = {"port": "tls"}
+WAYS = {"": {}, ", TLS 1.3": {"port": "tls"},
+        ", TLS 1.3, RSA": {"port": "rsa"}}
 
 
 def urllib(lab, pythons, size):
     """Time urlopen() beside itself, and beside the handler."""
     say("urlopen() and PersistentConnectionHandler")
     results = {}
-    for about, options in (("", {}), (", TLS 1.3", OVER_TLS)):
+    for about, options in WAYS.items():
         results[f"GET{about}"] = _one_case(
             lab, pythons, size.urllib, "GET", {"timeout": 30, **options},
             {"client": "urlopen", "connections": 1}, {"client": "handler"})

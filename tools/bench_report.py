@@ -20,7 +20,9 @@ LEAST = {"urllib3": 1.3, "urllib3, CPU": 1 / 0.7, "xmlrpc": 1}
 URLLIB = {"GET": ("GET: urlopen, handler", None),
           "redirects": ("3 redirects: urlopen", 2),
           "GET, TLS 1.3": ("GET, TLS: urlopen, handler", 10),
-          "redirects, TLS 1.3": ("3 redirects, TLS: urlopen", 2)}
+          "redirects, TLS 1.3": ("3 redirects, TLS: urlopen", 2),
+          "GET, TLS 1.3, RSA": ("GET, RSA: urlopen, handler", 10),
+          "redirects, TLS 1.3, RSA": ("3 redirects, RSA: urlopen", 2)}
 
 
 class Table(NamedTuple):
