@@ -172,10 +172,51 @@ def pycurl(host, port, timeout):
     return fetch
 
 
+# How many requests make up one for these two, and are sent ahead.
+DEPTH = 50
+
+
+def pipelined(host, port, timeout, depth=DEPTH):
+    conn = connect(host, port, timeout)
+    conn.max_pipelined = depth
+
+    def ahead(*request):
+        for _ in range(DEPTH // depth):
+            for _ in range(depth):
+                conn.request(*request)
+            for _ in range(depth):
+                response = conn.getresponse()
+                yield response.status, response.read()
+    # One response shows that the connection persists.
+    conn.request("GET", "/tiny")
+    assert conn.getresponse().read() == BODY
+    return functools.partial(the_same, ahead)
+
+
+def dugong(host, port, timeout):
+    import dugong
+    conn = dugong.HTTPConnection(host, port)
+    conn.timeout = timeout
+
+    def ahead(method, target, body):
+        for _ in range(DEPTH):
+            conn.send_request(method, target, body=body)
+        for _ in range(DEPTH):
+            yield conn.read_response().status, conn.readall()
+    return functools.partial(the_same, ahead)
+
+
+def the_same(ahead, *request):
+    """Return the one answer to many requests, or one that is different."""
+    answers = list(ahead(*request))
+    return next((answer for answer in answers if answer != answers[-1]),
+                answers[-1])
+
+
 CLIENTS = {"http.client": http_client, "urlopen": urlopen,
            "handler": handler, "urllib3": urllib3, "requests": requests,
            "httpx": httpx, "pycurl": pycurl, "xmlrpc": xmlrpc,
-           "logging": logging}
+           "logging": logging, "pipelined": pipelined, "dugong": dugong}
 
 
 def open_client(client, packages=None, **options):

@@ -23,7 +23,8 @@ BUILT = [line for line in LINES
 THIS = {"stock": sys.executable, "patched": sys.executable}
 TINY = measures.QUICK._replace(
     small=measures.Plan(1, 2, 2, 5), large=measures.Plan(1, 1, 1, 1),
-    peers=measures.Plan(1, 1, 1, 5), urllib=measures.Plan(1, 1, 1, 2),
+    peers=measures.Plan(1, 1, 1, 5), ahead=measures.Plan(1, 1, 1, 1),
+    urllib=measures.Plan(1, 1, 1, 2),
     calls=measures.Plan(1, 1, 1, 2), records=measures.Plan(1, 1, 1, 2),
     connections=50)
 
@@ -81,8 +82,10 @@ def see_shape(results):
     assert results["xmlrpc"]["sendall"] == {"stock": 2, "patched": 1}
     assert results["logging"]["kept"] == {
         "connections": 1, "records": results["logging"]["records"]}
-    assert results["not run"] == dict.fromkeys(bench_peers.PEERS,
-                                               "--without-peers")
+    assert set(results["pipelining"]) == {"version", "pipelined",
+                                          "one at a time"}
+    assert results["not run"] == dict.fromkeys(
+        [*bench_peers.PEERS, bench_peers.PIPELINING], "--without-peers")
 
 
 def test_no_results_of_a_quick_run(monkeypatch, tmp_path, capsys):
@@ -292,6 +295,11 @@ def make_results(*, calls=3, memory=2048, flawless=True, sendall=1,
                   measures.HANDLER: peer(None, 60, 120, 1.2),
                   "urllib3": peer("2.0", 90, 180, 1.8),
                   "httpx": peer("7.0", 99, 200, 2)},
+        "pipelining": {"version": "3.8.2", **{
+            name: {clock: {"time": spread(time), "ratio": spread(25 / time)}
+                   for clock in ("cpu", "wall")}
+            for name, time in (("pipelined", 25), ("one at a time", 50),
+                               ("dugong", 99))}},
         "urllib": {case: {"cpu": both(900, 90), "wall": both(1200, 110)}
                    for case in report.URLLIB},
         "xmlrpc": {"sendall": {"stock": 2, "patched": sendall}, **{
@@ -325,6 +333,8 @@ def test_words():
                  r"httpx 7\.0  +5000  +0\.50  +99\.0 µs  +2\.00 ",
                  r"GET: urllib3, handler +180\.0 µs +120\.0 µs +1\.50 .* 1\.3",
                  r"GET, TLS: urlopen, handler .* 10\.91 .* 10$",
+                 r"one at a time, wall clock +50\.0 .* 25\.0 µs +2\.00 .* -$",
+                 r"dugong 3\.8\.2, CPU +99\.0 .* 25\.0 .* 3\.96 .* 4 UNDER$",
                  r"XML-RPC, raw peer +100.0 µs +110.0 µs +0\.91 .* 1 UNDER$",
                  r"sendall\(\) of an XML-RPC call +2 +1 +-1 +1$",
                  r"connections of 10,000 log records +10000 +1 +-9999 +1$",

@@ -288,6 +288,28 @@ SAME = """\
 """
 
 
+def test_documentation_alone(project, work, lines, capsys):
+    name = "Doc/howto/http.rst"
+    faketree.write(work, name, "HTTP HOWTO\n")
+    edit(work, "Doc/library/http.client.rst", "HTTP client\n",
+         "HTTP client.\n")
+    faketree.commit(work, "gh-4: Tell more\n\nPatch: how-to")
+    refreshed(project)
+    assert "how-to            new\n" in capsys.readouterr().out
+    assert (project / name).read_text() == "HTTP HOWTO\n"
+    mail = (project / "patches" / "how-to.patch").read_text()
+    assert "Doc/library/http.client.rst" in mail
+
+    # A tree without documents has a commit for it all the same.
+    patches = series.load(folder=project / "patches")
+    ids = series.commit_onto(lines["3.14"], patches, "3.14",
+                             excludes=("Doc/*", "Misc/*"))
+    assert len(ids) == 4
+    assert not git(lines["3.14"], "diff", ids[2], ids[3])
+    git(lines["3.15"], "am", "--exclude=Doc/*", "--exclude=Misc/*",
+        *[patch.path() for patch in patches])
+
+
 def test_wrong_place(project, work, lines):
     """The same lines twice in other functions, not in the right one."""
     top = lines["3.15"]

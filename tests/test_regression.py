@@ -318,6 +318,23 @@ def test_each_patch_without_tests(line, run):
         1, ["one changes Lib/feature.py and adds no test"])
 
 
+def test_each_patch_that_is_documentation_alone(line, run):
+    add_feature(line, GOOD)
+    faketree.write(line.repo, "Doc/howto/feature.rst", "Feature HOWTO\n")
+    faketree.commit(line.repo, "how-to")
+    status, lines = run("3.15", "--no-local", "--each-patch")
+    assert status == 0
+    assert [entry.split(":")[0] for entry in lines[-3:-1]] == [
+        "how-to own", "how-to CPython's"]
+
+    # Nor is it in the way where there is no place for it.
+    line.excludes = ("Doc/*", "Misc/*")
+    status, lines = run("3.15", "--no-local", "--each-patch", "--only",
+                        "how-to")
+    assert (status, len(lines)) == (0, 3)
+    assert lines[-1] == "2 passed, 0 failed, 0 skipped"
+
+
 def test_each_patch_suite_fails_in_between(line, run):
     """The second patch mends what the first breaks: still a defect."""
     add_feature(line, GOOD + "\n    def test_zero(self):\n"

@@ -83,7 +83,9 @@ def measure(line, size, *, with_peers):
             each: measures.memory(lab, both, each, size)
             for each, both in _all_lines(line, pythons).items()}
         results["import"] = measures.importing(lab, pythons, size)
+        piped = found.pop(bench_peers.PIPELINING, None)
         results["peers"] = measures.peers(lab, pythons, found, size)
+        results["pipelining"] = library.pipelining(lab, pythons, piped, size)
         for name in ("urllib", "xmlrpc", "logging"):
             results[name] = getattr(library, name)(lab, pythons, size)
     results["reliability"] = measures.reliability(pythons, size)
@@ -118,11 +120,12 @@ def _all_lines(line, pythons):
 
 
 def _packages(python, line, wanted):
+    names = [*bench_peers.PEERS, bench_peers.PIPELINING]
     if not wanted:
-        return {}, dict.fromkeys(bench_peers.PEERS, "--without-peers")
+        return {}, dict.fromkeys(names, "--without-peers")
     version = tuple(map(int, line.split(".")))
     with plain_failures():
-        return bench_peers.find(python, version, bench_peers.PEERS)
+        return bench_peers.find(python, version, names)
 
 
 def _circumstances(pythons, size):

@@ -4,12 +4,13 @@ urllib.request, xmlrpc.client and logging; see tools/bench_measures.py for how.
 """
 
 from tools.bench_measures import (SIDES, ask_profiled, both_clocks, compared,
-                                  take_turns)
+                                  ratio, spread, take_turns)
 from tools.common import say
 
 HOPS = 3            # of a chain of redirects; bench/server.py has it
 WAYS = {"": {}, ", TLS 1.3": {"port": "tls"},
         ", TLS 1.3, RSA": {"port": "rsa"}}
+DEPTH = 50          # of pipelines; bench/clients.py has it
 
 
 def urllib(lab, pythons, size):
@@ -26,6 +27,30 @@ def urllib(lab, pythons, size):
             {"client": "urlopen", "connections": 1 + HOPS},
             {"client": "urlopen", "connections": 1})
     return results
+
+
+def pipelining(lab, pythons, peer, size):
+    """Time small GETs of which 50 are sent before a response is read.
+
+    peer: (version, folder) of a client that can do it, or None.
+    """
+    say("pipelined GETs")
+    clients = {"one at a time": {"client": "pipelined", "depth": 1},
+               "pipelined": {"client": "pipelined"}}
+    if peer is not None:
+        clients["dugong"] = {"client": "dugong", "packages": str(peer[1])}
+    taken = take_turns(lab, {
+        name: (pythons["patched"], {"timeout": 30, **options})
+        for name, options in clients.items()}, ["GET"], size.ahead)["GET"]
+    each = {name: {clock: [time / DEPTH for time in times]
+                   for clock, times in clocks.items()}
+            for name, clocks in taken.items()}
+    return {"version": peer and peer[0], **{
+        name: {clock: {"time": spread(clocks[clock]),
+                       "ratio": ratio(clocks[clock],
+                                      each["pipelined"][clock])}
+               for clock in ("cpu", "wall")}
+        for name, clocks in each.items()}}
 
 
 def xmlrpc(lab, pythons, size):

@@ -43,6 +43,7 @@ class Size(NamedTuple):
     small: Plan
     large: Plan
     peers: Plan
+    ahead: Plan         # of 50 requests each
     urllib: Plan
     calls: Plan
     records: Plan
@@ -57,12 +58,14 @@ class Size(NamedTuple):
 BEST = 10   # of so many processes that import
 
 FULL = Size(small=Plan(6, 8, 10, 100), large=Plan(6, 6, 10, 1),
-            peers=Plan(5, 4, 8, 50), urllib=Plan(4, 5, 4, 10),
+            peers=Plan(5, 4, 8, 50), ahead=Plan(5, 4, 8, 2),
+            urllib=Plan(4, 5, 4, 10),
             calls=Plan(4, 5, 8, 50), records=Plan(4, 5, 5, 50),
             logged=10_000, looks=20_000, connections=800,
             processes=3, imports=8, tries=1000)
 QUICK = Size(small=Plan(2, 2, 3, 50), large=Plan(2, 1, 2, 1),
-             peers=Plan(2, 1, 3, 20), urllib=Plan(2, 1, 2, 5),
+             peers=Plan(2, 1, 3, 20), ahead=Plan(2, 1, 3, 1),
+             urllib=Plan(2, 1, 2, 5),
              calls=Plan(2, 1, 3, 20), records=Plan(2, 1, 3, 20),
              logged=200, looks=2_000, connections=200,
              processes=1, imports=2, tries=20)

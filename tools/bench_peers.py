@@ -7,6 +7,7 @@ from tools import pip
 from tools.common import cache_dir, locked, run, say
 
 PEERS = ("urllib3", "requests", "httpx", "pycurl")
+PIPELINING = "dugong"       # the one that does it, too
 PLOTTER = "matplotlib"
 
 _VERSION = ("import importlib.metadata as m, sys; sys.path.insert(0, "

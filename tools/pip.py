@@ -17,6 +17,9 @@ from tools.common import Failure
 _BUNDLED = ("import ensurepip, glob, os; print(*glob.glob(os.path.join("
             "os.path.dirname(ensurepip.__file__), '_bundled', 'pip-*.whl')))")
 
+# There is nothing but their source.
+NO_WHEELS = ("dugong",)
+
 # Seconds; without a network, packets can just get lost.
 _PATIENCE = 180
 
@@ -74,6 +77,7 @@ def install_into(folders, python, version):
         told = {name: _call(python, "-IB", f"{pip}/pip", "install",
                             "--quiet", "--disable-pip-version-check",
                             "--no-input", "--only-binary=:all:",
+                            f"--no-binary={','.join(NO_WHEELS)}",
                             "--retries=1", f"--target={folder}", name)
                 for name, folder in folders.items()}
     return {name: why for name, why in told.items() if why is not None}

@@ -73,6 +73,7 @@ class _ReceivingIO(socket.SocketIO):
     pending = b""       # to be read first, ...
     error = None        # ... then this is to be raised, ...
     ended = False       # ... or this is the end
+    inbox = None        # a _pipeline.Pipeline to read from instead
     # The thread that is not to ask the socket, as it may have to wait.
     offline = None
     reading = False     # is a thread waiting for the socket?
@@ -98,7 +99,9 @@ class _ReceivingIO(socket.SocketIO):
             return 0
         try:
             self.reading = True
-            if self.pending or self.ended or self.error is not None:
+            if self.inbox is not None:
+                n = self.inbox.readinto(self, memoryview(b).cast("B"))
+            elif self.pending or self.ended or self.error is not None:
                 n = self._replay(memoryview(b).cast("B"))
             else:
                 n = super().readinto(b)
@@ -107,6 +110,8 @@ class _ReceivingIO(socket.SocketIO):
         except OSError as exc:
             if not (self.needs_tls_end and isinstance(exc, _SSLEOFError)):
                 self.at_end = not isinstance(exc, (TimeoutError, *WouldBlock))
+                if self.inbox is not None:
+                    exc.unanswered = self.inbox.unanswered
                 raise_closed()
             self.is_ragged = True
             n = 0
@@ -155,9 +160,10 @@ class Reader(io.BufferedReader):
 
         The socket has to raise SSLEOFError for it.
         """
-        self.raw.needs_tls_end = True
+        raw = self.raw
+        raw.needs_tls_end = True
         # Who looked ahead did not ask which of the ends it was.
-        self.raw.is_ragged = self.raw.ended
+        raw.is_ragged = raw.ended if raw.inbox is None else raw.inbox.ended
 
     def peek_buffered(self):
         """Return what is in the buffer.
@@ -194,9 +200,18 @@ class Reader(io.BufferedReader):
 
         Another thread may be reading, and would wait for more.
         """
+        raw = self.raw
+        if raw is not None and raw.inbox is not None:
+            self._drop_received(raw)
         rest = self.rest()
         if rest is not None and rest > 0:
             self._dropped += rest
+
+    def _drop_received(self, raw):
+        # What the pipeline has of the response has not been in the buffer.
+        if raw.missing > 0 and not raw.reading and not self.closed:
+            self._dropped = len(self.peek_buffered())
+            raw.inbox.drop_rest(raw)
 
     def receive_rest(self, limit, timeout):
         """Receive until rest() knows the end of the response.
@@ -265,6 +280,12 @@ def is_cut(file):
     line ends out.
     """
     return isinstance(file, Reader) and file.strict and file.raw.at_end
+
+
+def has_lost_requests(file):
+    """Tell whether there are requests without a response if *file* ends."""
+    return (isinstance(file, Reader) and file.raw.inbox is not None
+            and bool(file.raw.inbox.requests))
 
 
 class Received:
@@ -367,7 +388,13 @@ class Received:
             # MSG_DONTWAIT would not do: Python waits again on a socket that
             # has a timeout, and TLS takes no flags.
             sock.settimeout(0)
-            data = bytearray(_READ_SIZE)
+            self._receive_now(sock)
+        finally:
+            sock.settimeout(timeout)
+
+    def _receive_now(self, sock, size=_READ_SIZE):
+        try:
+            data = bytearray(size)
             size = sock.recv_into(data)
         except WouldBlock as exc:
             # The socket was ready for something that is not application
@@ -378,16 +405,18 @@ class Received:
             exc.__context__ = exc.__cause__ = None
             self.error = exc.with_traceback(None)
         else:
-            self.pending += data[:size]
+            self._take(data[:size])
             self.ended = not size
-        finally:
-            sock.settimeout(timeout)
+
+    def _take(self, data):
+        self.pending += data
 
 
-def is_ready(sock, timeout, to_write=False):
+def is_ready(sock, timeout, to_write=False, either=False):
     """Wait until *sock* is ready; return False if it is not in time.
 
-    *timeout* is in seconds, None for no limit.
+    *timeout* is in seconds, None for no limit.  With *to_write* and *either*,
+    it is also ready if it can be read.
     """
     pending = getattr(sock, "pending", None)
     if pending is not None and pending():   # TLS has it, not the system
@@ -397,7 +426,9 @@ def is_ready(sock, timeout, to_write=False):
     try:
         poller = select.poll()
     except AttributeError:      # Windows, or removed by eventlet
-        readers, writers = ([], [sock]) if to_write else ([sock], [])
+        readers = [sock] if either or not to_write else []
+        writers = [sock] if to_write else []
         return any(select.select(readers, writers, [], timeout))
-    poller.register(sock, select.POLLOUT if to_write else select.POLLIN)
+    events = select.POLLOUT if to_write else select.POLLIN
+    poller.register(sock, events | select.POLLIN if either else events)
     return bool(poller.poll(timeout and math.ceil(timeout * 1000)))

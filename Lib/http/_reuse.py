@@ -64,8 +64,8 @@ class SocketUse:
     """What an HTTPConnection remembers of a socket that it uses."""
 
     __slots__ = ("opened", "spent", "sent", "unanswered", "answered",
-                 "refused", "response", "received", "_followed", "sock",
-                 "_connection")
+                 "refused", "response", "received", "pipeline", "requests",
+                 "version", "_followed", "sock", "_connection")
 
     def __init__(self, connection):
         # True if connect() is known to have made the socket, so that it can
@@ -91,6 +91,12 @@ class SocketUse:
         sock = connection.sock
         # None if the socket cannot be asked without waiting.
         self.received = Received() if suits(sock) else None
+        # A _pipeline.Pipeline, and the requests without a response that it
+        # knows; None if only one request is sent at a time.
+        self.pipeline = self.requests = None
+        # The HTTP version of the last response after which another request
+        # may be sent, as in HTTPResponse.version.
+        self.version = None
         if issubclass(type(sock), _Socket):
             self.sock = _SocketRef(sock, _forget)
             _uses[id(sock)] = self
@@ -117,6 +123,8 @@ class SocketUse:
         if use.is_busy():
             # It was set aside in the middle of something.
             use.spent = True
+            if use.requests:
+                use.requests.clear()
         if use._connection() is not connection:
             # Its connect() would lead elsewhere.
             use.opened = False
@@ -168,6 +176,7 @@ class SocketUse:
         self.response = ref(response)
         fp = getattr(response, "fp", None)
         self._followed = isinstance(fp, Reader)
+        self.version = response.version if self._followed else None
         if not self._followed:
             return
         received = fp.peek_buffered()

@@ -19,6 +19,10 @@ support.requires_working_socket(module=True)
 STRAY = response(b"stray", status=b"200 Stray")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
+# Which connection is used after the garbage collector has found a response.
+# Without a GIL it may close what that reads from first.
+COLLECTED = (b"kept", b"fresh")[:1 + support.Py_GIL_DISABLED]
+
 
 class ReaderTestCase(unittest.TestCase):
 
@@ -323,8 +327,8 @@ class LeftTests(ReaderTestCase):
 
         self.assertEqual(self.second(response(b"first")[:-1], leave=collect),
                          b"fresh")
-        self.assertEqual(self.second(response(b"first"), leave=collect),
-                         b"kept")
+        self.assertIn(self.second(response(b"first"), leave=collect),
+                      COLLECTED)
 
     def test_collected_with_its_reader(self):
         def collect(received):
@@ -334,8 +338,8 @@ class LeftTests(ReaderTestCase):
                 gc.collect()
                 self.assertIsNone(caught.unraisable)
 
-        self.assertEqual(self.second(response(b"first"), leave=collect),
-                         b"kept")
+        self.assertIn(self.second(response(b"first"), leave=collect),
+                      COLLECTED)
 
     def test_dropped_with_another_request_sent(self):
         def script(link):

@@ -1657,6 +1657,8 @@ class CloseTests(PersistentTestCase):
             peer.join()
             resp.close()
 
+    @support.requires_gil_enabled("a response and its socket are finalized in "
+                                  "any order")
     def test_exit(self):
         code = """if True:
             import sys, urllib.request
