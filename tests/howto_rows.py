@@ -151,7 +151,8 @@ def nothing(peer, link):
 
 # Before anything is sent.
 
-@case("an argument cannot be sent as it is")
+@case("the method, the target, a header or a body of text cannot be sent as "
+      "it is")
 def arguments():
     for args in (("GET", "/a b"), ("GET", "/", None, {"A": "b\r\nc"}),
                  ("POST", "/", "\u20ac"), ("GET", "/\u20ac"),
@@ -193,6 +194,38 @@ def no_connection():
     conn = http.client.HTTPConnection("127.0.0.1", 9)
     conn.auto_open = 0
     yield "request()", catch(conn.request, "GET", "/"), "nothing"
+
+
+@case("the body cannot be read")
+def unreadable():
+    for body in 3, [b"a", "b"]:
+        with Peer(lambda peer, link: link.read_head()) as peer:
+            conn = connection(peer)
+            yield "request()", catch(conn.request, "POST", "/", body), "a part"
+            conn.close()
+        assert peer.received.startswith(b"POST"), peer.received
+
+
+@case("too much has come meanwhile, see Pipelining")
+def overflow():
+    def answer(peer, link):
+        link.read_head()
+        link.sock.sendall(OK)
+        link.read_head()
+        with contextlib.suppress(OSError):
+            link.sock.sendall(HEAD + b"Content-Length: 50000000\r\n\r\n"
+                              + bytes(50_000_000))
+
+    with Peer(answer) as peer:
+        conn = connection(peer)
+        conn.max_pipelined = 3
+        conn.request("GET", "/")
+        conn.getresponse().read()
+        conn.request("GET", "/1")
+        exc = catch(conn.request, "PUT", "/2", LARGE)
+        assert exc.unanswered == (("GET", "/1"), ("PUT", "/2")), exc.unanswered
+        yield "request()", exc, "a part"
+        conn.close()
 
 
 # While connecting.
@@ -438,6 +471,23 @@ def late():
         conn.sock.settimeout(LATE)
         assert conn.getresponse().read() == b"ok"
         conn.close()
+
+
+@case("the headers, or what follows an interim response, do not go on")
+def late_rest():
+    def answer(peer, link):
+        link.read_head()
+        link.sock.sendall(data)
+
+    for data in HEAD, b"HTTP/1.1 103 Early Hints\r\n\r\n":
+        with Peer(answer) as peer:
+            conn = connection(peer, timeout=SOON)
+            conn.request("GET", "/")
+            peer.ended.wait(LATE)
+            yield "getresponse()", catch(conn.getresponse), "all"
+            # "that is lost"
+            assert isinstance(catch(conn.getresponse),
+                              http.client.RemoteDisconnected)
 
 
 @case("the connection has ended inside the status line or a header")
