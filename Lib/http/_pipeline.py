@@ -32,11 +32,14 @@ _COPY_SIZE = 8192
 # What is received is kept in blocks of so much.
 _BLOCK_SIZE = 1 << 16
 
+# So many bytes of line ends may arrive while a response is waited for.
+_MAX_LINE_ENDS = 100
+
 # After a request that says so, the server may not take what follows for a
 # request (RFC 9112, section 9.6; RFC 9110, section 7.8).
 _ends_connection = re.compile(
-    rb"\r\nconnection:(?:[^\r]|\r\n[ \t])*(?:close|upgrade)|\r\nupgrade:",
-    re.IGNORECASE).search
+    rb"\r\nconnection:(?:[^\r]|\r(?!\n)|\r\n[ \t])*(?:close|upgrade)"
+    rb"|\r\nupgrade:", re.IGNORECASE).search
 
 
 class _Inbox(Received):
@@ -46,7 +49,7 @@ class _Inbox(Received):
     what it has not used when the response ends is put back by going back.
     """
 
-    __slots__ = ("_data", "_at", "_blocks", "_in_blocks", "total", "lent")
+    __slots__ = ("_data", "_at", "_blocks", "total", "lent", "is_receiving")
 
     def __init__(self, received):
         self._data = bytearray()
@@ -54,7 +57,6 @@ class _Inbox(Received):
         # the response that has not ended.
         self._at = 0
         self._blocks = collections.deque()      # what follows
-        self._in_blocks = 0                     # how many bytes these have
         super().__init__()
         self.pending = received.pending
         self.error = received.error
@@ -63,11 +65,13 @@ class _Inbox(Received):
         self.total = self.size
         # Has a reader got something, and has it not been taken back?
         self.lent = False
+        # Has a receive() begun, and not ended?
+        self.is_receiving = False
 
     @property
     def size(self):
         """How many bytes there are."""
-        return len(self._data) - self._at + self._in_blocks
+        return len(self._data) - self._at + sum(map(len, self._blocks))
 
     @property
     def pending(self):
@@ -76,7 +80,7 @@ class _Inbox(Received):
     @pending.setter
     def pending(self, value):
         self._data[:] = value
-        self._at = self._in_blocks = 0
+        self._at = 0
         self._blocks.clear()
 
     def adopt(self, reader):
@@ -104,14 +108,18 @@ class _Inbox(Received):
             del self._data[:self._at - unused]
         self._at = 0
         raw.inbox = None
+        self.lent = False
+        self._drop_line_ends()
+
+    def _drop_line_ends(self):
+        # What is between two responses is of none.
         while self._data or self._blocks:
             if not self._data:
                 self._next_block()
-            if self._data[:1] not in (b"\r", b"\n"):
+            size = len(self._data)
+            del self._data[:size - len(self._data.lstrip(b"\r\n"))]
+            if self._data:
                 break
-            # Line ends are of no response.
-            self._data = self._data.lstrip(b"\r\n")
-        self.lent = False
 
     def drop_rest(self, raw):
         """Drop the rest of a response's body if all of it is here."""
@@ -161,18 +169,16 @@ class _Inbox(Received):
 
     def _next_block(self):
         self._data = self._blocks.popleft()
-        self._in_blocks -= len(self._data)
         self._at = 0
 
-    def _receive_now(self, sock, size=_BLOCK_SIZE):
-        super()._receive_now(sock, size)
-
     def _take(self, data):
-        if self._blocks and len(self._blocks[-1]) + len(data) <= _BLOCK_SIZE:
-            self._blocks[-1] += data
+        # If a response is collected meanwhile, and dropped, the last block
+        # may become what it reads from; it is the last of that, too.
+        last = self._blocks[-1] if self._blocks else None
+        if last is not None and len(last) + len(data) <= _BLOCK_SIZE:
+            last += data
         else:
             self._blocks.append(data)
-        self._in_blocks += len(data)
         self.total += len(data)
 
     def receive(self, sock):
@@ -182,9 +188,9 @@ class _Inbox(Received):
         """
         self._wants_write = False
         before = self.total
-        self._receive_now(sock)
-        if self.error is not None:
-            self.ended = True
+        self.is_receiving = True
+        self._receive_now(sock, _BLOCK_SIZE)
+        self.is_receiving = False
         return self.total > before or self.ended
 
     def may_be_read(self):
@@ -195,6 +201,11 @@ class _Inbox(Received):
         """Note that something that has been received may be missing."""
         self.error = ConnectionError("interrupted while receiving")
         self.ended = True
+
+
+def _follows_response(use):
+    # After a refused body, a server may be waiting for us.
+    return use.answered and not use.refused
 
 
 class _Request:
@@ -239,6 +250,7 @@ class Pipeline(_Inbox):
         """Note that a request is going to be sent, beginning with *head*."""
         if type(head) is not bytes:     # whoever sends by himself
             head = b""
+        head = head.partition(b"\r\n\r\n")[0]     # a body may be sent with it
         line = head.partition(b"\r\n")[0].decode(errors="replace")
         target = line.removeprefix(method).strip().partition(" ")[0]
         may_be_followed = (method in _IDEMPOTENT
@@ -246,19 +258,45 @@ class Pipeline(_Inbox):
         self.requests.append(_Request(method, target, may_be_followed,
                                       self.total))
 
+    def _receive_now(self, sock, size=None):
+        if size is None:    # nothing is being sent
+            # If another protocol follows, whoever takes the socket over has
+            # to find what was received in the buffer of one reader.
+            followed = not self.requests or self.requests[-1].may_be_followed
+            size = _BLOCK_SIZE if followed else _COPY_SIZE
+        super()._receive_now(sock, size)
+
     @property
     def unanswered(self):
         """The (method, target) of each request, the oldest first."""
         return tuple((request.method, request.target)
                      for request in self.requests)
 
-    def begin_response(self, request):
+    def begin_response(self, use, request):
         """Note that the response to *request* comes next.
 
         Return False if that cannot be relied upon.
         """
+        if not self.lent and _follows_response(use):
+            del self._data[:self._at]
+            self._at = 0
+            self._drop_line_ends()
         request.answered = self.total - self.size
         return not self.lent and request.answered >= request.before
+
+    def await_first(self, use, reader):
+        """Wait until there is something of a response for *reader*.
+
+        Line ends that still come after the response before are dropped.
+        """
+        if not _follows_response(use):
+            return
+        for _ in range(_MAX_LINE_ENDS):
+            if reader.peek(1)[:1] not in (b"\r", b"\n"):
+                break
+            reader.read(1)
+            # If nothing comes in time, another reader can go on.
+            self.lent = bool(reader.peek_buffered())
 
     def may_go_on(self, use, request, response):
         """Tell whether anything may follow the response to *request*.
@@ -267,7 +305,7 @@ class Pipeline(_Inbox):
         """
         if use.response is None or use.version is None:
             # It is not known what it leaves for the next one.
-            return not self.requests
+            return not (self.requests or self.lent)
         if request.answered >= request.after:
             return True
         if not response._followed_interim:
@@ -297,8 +335,10 @@ class Pipeline(_Inbox):
         Return False if more has been received than may be kept; then not all
         of the data has been sent.
         """
-        if len(self.requests) <= 1 and use.response is None:
-            sock.sendall(data)      # nothing else can arrive
+        if (len(self.requests) <= 1 and use.response is None
+                # Nothing else can arrive; or that raises an exception.
+                or not memoryview(data).c_contiguous):
+            sock.sendall(data)
         elif not self._send_and_receive(use, sock, data):
             return False
         if self.requests:
@@ -312,14 +352,12 @@ class Pipeline(_Inbox):
             sock.settimeout(0)
             while data and not self.is_full():
                 data = data[self._send_some(sock, data, timeout):]
-        except OSError:
-            raise
-        except BaseException:
-            # Interrupted: what has been received may be lost.
-            use.spent = True
-            self.lose()
-            raise
         finally:
+            if self.is_receiving:
+                # Interrupted, maybe by an OSError that a signal handler has
+                # raised: what has been received may be lost.
+                use.spent = True
+                self.lose()
             sock.settimeout(timeout)
         return not data
 

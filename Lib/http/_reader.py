@@ -109,7 +109,7 @@ class _ReceivingIO(socket.SocketIO):
                     self.after_receiving(self._sock)
         except OSError as exc:
             if not (self.needs_tls_end and isinstance(exc, _SSLEOFError)):
-                self.at_end = not isinstance(exc, (TimeoutError, *WouldBlock))
+                self.at_end = isinstance(exc, ConnectionError)
                 if self.inbox is not None:
                     exc.unanswered = self.inbox.unanswered
                 raise_closed()
@@ -120,8 +120,7 @@ class _ReceivingIO(socket.SocketIO):
             raise
         finally:
             self.reading = False
-        if n == 0:
-            self.at_end = True
+        self.at_end = n == 0
         if n:
             if self.extent is None:
                 self.missing -= n
@@ -136,7 +135,7 @@ class _ReceivingIO(socket.SocketIO):
             b[:n] = self.pending[:n]
             self.pending = self.pending[n:]
             return n
-        if self.ended:
+        if self.error is None:
             return 0
         error, self.error = self.error, None
         try:
@@ -404,6 +403,8 @@ class Received:
             # What it refers to must not keep the socket alive.
             exc.__context__ = exc.__cause__ = None
             self.error = exc.with_traceback(None)
+            # A signal handler can have raised it, when bytes had been read.
+            self.ended = True
         else:
             self._take(data[:size])
             self.ended = not size
@@ -419,7 +420,8 @@ def is_ready(sock, timeout, to_write=False, either=False):
     it is also ready if it can be read.
     """
     pending = getattr(sock, "pending", None)
-    if pending is not None and pending():   # TLS has it, not the system
+    if (pending is not None and (either or not to_write)
+            and pending()):     # TLS has it, not the system
         return True
     if timeout:
         timeout = max(0, min(timeout, _MAX_WAIT))

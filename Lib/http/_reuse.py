@@ -123,11 +123,10 @@ class SocketUse:
         if use.is_busy():
             # It was set aside in the middle of something.
             use.spent = True
-            if use.requests:
-                use.requests.clear()
         if use._connection() is not connection:
             # Its connect() would lead elsewhere.
             use.opened = False
+            use.requests = None
             use._connection = ref(connection)
         return use
 
@@ -166,6 +165,11 @@ class SocketUse:
     def begin_response(self, response):
         """Note that *response* may have received something from now on."""
         self.response = ref(response)
+
+    def has_lost_response(self):
+        """Tell whether getresponse() was interrupted, the response begun."""
+        response = self.response and self.response()
+        return response is not None and not response.isclosed()
 
     def follow(self, response):
         """Note where the body of *response* ends, as it is received.

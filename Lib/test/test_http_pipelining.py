@@ -101,7 +101,10 @@ def answer_with_target(count):
             received = link.request()
             if received is None:
                 break
-            link.send(response(received.target))
+            try:
+                link.send(response(received.target))
+            except OSError:     # the client did not wait for it
+                break
     return script
 
 
@@ -316,6 +319,38 @@ class OrderTests(PipeliningTestCase):
         self.assertTrue(go_on.is_set())
         self.assertEqual(conn.getresponse().read(), b"b")
 
+    def test_dropped_while_receiving(self):
+        # The garbage collector can run at any call.
+        go_on = threading.Event()
+        message = response(LARGE[:30000])
+
+        def script(link):
+            receive_then_send(2, message)(link)
+            go_on.wait(support.SHORT_TIMEOUT)
+            link.send(response(b"b"))
+
+        peer, conn = self.start(script)
+        self.addCleanup(go_on.set)
+        inbox = conn._HTTPConnection__get_use().received
+        end = inbox.total + len(message)
+        self.ask(conn, "/a", "/b")
+        received = conn.getresponse()
+        receive_into_memory(conn, lambda inbox: inbox.total >= end)
+        go_on.set()
+        steps = []
+
+        def drop_and_len(data):
+            if not steps:
+                steps.append("drop")
+                received.close()
+            return len(data)
+
+        with mock.patch.object(_pipeline, "len", drop_and_len, create=True):
+            receive_into_memory(conn, lambda inbox: inbox.total > end)
+        self.assertEqual(steps, ["drop"])
+        self.assertEqual(inbox.size, inbox.total - end)
+        self.assertEqual(conn.getresponse().read(), b"b")
+
     def test_line_ends_between(self):
         peer, conn = self.start(receive_then_send(
             3, response(b"a") + b"\r\n" + response(b"b") + b"\r\n\n" * 99
@@ -324,6 +359,46 @@ class OrderTests(PipeliningTestCase):
         for body in b"a", b"b", b"c":
             with self.subTest(body=body):
                 self.assertEqual(conn.getresponse().read(), body)
+
+    def test_line_ends_later(self):
+        # In a segment of their own, and some with the next response.
+        for memory in False, True:
+            with self.subTest(memory=memory):
+                go_on = threading.Event()
+
+                def script(link):
+                    receive_then_send(2, response(b"a"))(link)
+                    go_on.wait(support.SHORT_TIMEOUT)
+                    for data in b"\r", b"\n", b"\r\n" + response(b"b"):
+                        link.send(data)
+
+                peer, conn = self.start(script)
+                self.addCleanup(go_on.set)
+                self.ask(conn, "/a", "/b")
+                self.assertEqual(conn.getresponse().read(), b"a")
+                go_on.set()
+                if memory:
+                    receive_into_memory(conn, lambda inbox: inbox.size > 9)
+                self.assertEqual(conn.getresponse().read(), b"b")
+
+    # Guard: not one is dropped without max_pipelined.
+    def test_too_many_line_ends(self):
+        go_on = threading.Event()
+
+        def script(link):
+            receive_then_send(2, response(b"a"))(link)
+            go_on.wait(support.SHORT_TIMEOUT)
+            link.send(b"\r\n" * 1000 + response(b"b"))
+
+        peer, conn = self.start(script, answer_fresh)
+        self.addCleanup(go_on.set)
+        self.ask(conn, "/a", "/b")
+        self.assertEqual(conn.getresponse().read(), b"a")
+        go_on.set()
+        with self.assertRaises(http.client.BadStatusLine):
+            conn.getresponse()
+        self.check_lost(conn, "/b")
+        self.check_fresh(peer, conn)
 
     def test_line_ends_in_memory(self):
         # What is received in advance is kept in blocks.
@@ -525,6 +600,8 @@ class SendingTests(PipeliningTestCase):
         # RFC 9112, section 9.6: it may be the last one.
         for headers in ({"Connection": "close"},
                         {"connection": "x-option, Close"},
+                        {"Connection": "x-option,\r\n close"},
+                        {"Connection": "x-option,\r close"},
                         {"Connection": "Upgrade", "Upgrade": "x"},
                         {"upgrade": "x"}):
             with self.subTest(headers=headers):
@@ -534,6 +611,25 @@ class SendingTests(PipeliningTestCase):
                 self.check_refused(conn)
                 self.assertEqual(conn.getresponse().read(), b"/a")
                 self.assertEqual(conn.getresponse().read(), b"/b")
+
+    def test_only_the_head_counts(self):
+        pipeline = _pipeline.Pipeline(http.client._reader.Received())
+        pipeline.add_request("PUT", b"PUT /a HTTP/1.1\r\nA: b\r\n\r\n"
+                                    b"\r\nConnection: close\r\n")
+        self.assertIs(pipeline.requests[0].may_be_followed, True)
+        self.assertEqual(pipeline.unanswered, (("PUT", "/a"),))
+
+    def test_a_body_that_cannot_be_sent(self):
+        # The same is raised in all cases.
+        data = memoryview(b"abcdef")[::2]
+        for outstanding in False, True:
+            with self.subTest(outstanding=outstanding):
+                peer, conn = self.start(answer_with_target(1))
+                if outstanding:
+                    conn.request("GET", "/a")
+                with self.assertRaises(BufferError):
+                    conn.request("PUT", "/b", data)
+                conn.close()
 
     def test_a_body_that_is_not_sent_whole(self):
         peer, conn = self.start(answer_with_target(3))
@@ -598,6 +694,22 @@ class SendingTests(PipeliningTestCase):
         conn.sock = sock
         self.check_fresh(peer, conn)
         self.assertEqual(sock.fileno(), -1)
+
+    def test_a_socket_that_comes_back(self):
+        # What was outstanding on it is lost, and named.
+        peer, conn = self.start(receive_then_send(2), answer_fresh)
+        self.ask(conn, "/a", "/b")
+        other, end = socket.socketpair()
+        self.addCleanup(other.close)
+        self.addCleanup(end.close)
+        sock, conn.sock = conn.sock, other
+        self.assertIs(conn.poll_response(), False)
+        conn.sock = sock
+        with self.assertRaises(http.client.ConnectionClosed) as caught:
+            conn.getresponse()
+        self.assertEqual(caught.exception.unanswered,
+                         (("GET", "/a"), ("GET", "/b")))
+        self.check_fresh(peer, conn)
 
     def test_an_interrupt_before_sending(self):
         peer, conn = self.start(answer_with_target(1), answer_fresh)
@@ -973,6 +1085,29 @@ class LostTests(PipeliningTestCase):
         self.check_lost(conn, "/b")
         self.check_fresh(peer, conn)
 
+    def test_what_comes_with_another_protocol(self):
+        # Who takes the socket over first reads what is in the buffer.
+        data = LARGE[:24000]
+        sent = threading.Event()
+
+        def script(link):
+            receive_then_send(
+                1, b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + data)(link)
+            sent.set()
+
+        peer, conn = self.start(script)
+        conn.request("GET", "/a", headers={"Connection": "Upgrade",
+                                           "Upgrade": "x"})
+        self.assertTrue(sent.wait(support.SHORT_TIMEOUT))
+        self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+        received = conn.getresponse()
+        self.assertEqual(received.status, 101)
+        taken = received.fp.read(len(received.fp.peek()))
+        while len(taken) < len(data):
+            taken += conn.sock.recv(len(data))
+        self.assertEqual(taken, data)
+        received.close()
+
     def test_stray_bytes(self):
         # The server sends one response too many, before the request to which
         # it would be the response.
@@ -1053,6 +1188,22 @@ class LostTests(PipeliningTestCase):
         conn.request("GET", "/a")
         self.assertEqual(conn.getresponse().read(), b"a")
         self.check_fresh(peer, conn)
+
+    def test_a_response_class_that_reads_at_once(self):
+        # It does not say what it leaves.
+        class Response(http.client.HTTPResponse):
+            def begin(self):
+                super().begin()
+                self.data = self.read()
+
+        targets = ["/a", "/b", "/c"]
+        peer, conn = self.start(*[answer_with_target(3)] * 3)
+        conn.response_class = Response
+        for target in targets:
+            conn.request("GET", target)
+            received = conn.getresponse()
+            self.assertEqual(received.data, target.encode())
+        self.assertEqual(len(peer.requests), 4)
 
     def test_an_interrupt(self):
         # At the end of a response, what follows it may be lost.
@@ -1406,6 +1557,33 @@ class MemoryTests(PipeliningTestCase):
             del select.poll     # as on Windows
             self.test_it_cannot_deadlock()
 
+    def test_an_error_of_a_signal_handler(self):
+        # It looks like one of the socket, and bytes are lost.
+        receive = _pipeline.Received._receive_now
+
+        def receive_then_raise(*args):
+            receive(*args)
+            raise TimeoutError
+
+        def raise_error(*args):
+            raise TimeoutError
+
+        for cls, name, function in (
+                (_pipeline.Pipeline, "_take", raise_error),
+                (_pipeline.Received, "_receive_now", receive_then_raise)):
+            with self.subTest(name=name):
+                peer, conn = self.start(self.answer(1000), answer_fresh,
+                                        max_pipelined=1000)
+                with mock.patch.object(cls, name, function):
+                    count, exc = self.fill(conn)
+                self.assertIsInstance(exc, TimeoutError)
+                self.assertEqual(conn.sock.gettimeout(),
+                                 support.SHORT_TIMEOUT)
+                lost = tuple(("PUT", f"/{number}") for number in range(count))
+                self.assertEqual(exc.unanswered, lost)
+                self.check_lost(conn, *lost)
+                self.check_fresh(peer, conn)
+
     def test_an_interrupt(self):
         # Bytes may be lost, so nothing that follows may be used.
         class Interrupted:
@@ -1495,6 +1673,19 @@ class RecordTests(PipeliningTestCase):
             with self.subTest(exc=exc):
                 self.check_waits([exc(), ssl.SSLWantWriteError()],
                                  True, False)
+
+    def test_what_tls_has_does_not_help_to_send(self):
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        ours.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                ours.send(LARGE)
+        sock = mock.Mock(fileno=ours.fileno, pending=lambda: 1)
+        self.assertIs(_pipeline.is_ready(sock, 0, True), False)
+        self.assertIs(_pipeline.is_ready(sock, 0, True, either=True), True)
+        self.assertIs(_pipeline.is_ready(sock, 0), True)
 
     def test_key_updates(self):
         # They come between responses, and one asks for another.
@@ -1667,6 +1858,31 @@ class PollTests(PipeliningTestCase):
         self.assertEqual(conn.getresponse().read(), b"c")
         self.assertIs(conn.poll_response(), False)
 
+    def test_an_error_of_a_signal_handler(self):
+        # It looks like one of the socket, and bytes are lost.
+        for limit in 1, 8:
+            with self.subTest(limit=limit):
+                armed = []
+
+                class Interrupted:
+                    def recv_into(self, *args):
+                        n = super().recv_into(*args)
+                        if armed:
+                            raise armed.pop()
+                        return n
+
+                peer, conn = self.start(
+                    receive_then_send(1, response(response(b"forged"))),
+                    answer_fresh, max_pipelined=limit, mixin=Interrupted)
+                conn.request("GET", "/a")
+                armed.append(TimeoutError())
+                self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
+                with self.assertRaises(TimeoutError):
+                    conn.getresponse()
+                with self.assertRaises(http.client.RemoteDisconnected):
+                    conn.getresponse()
+                self.check_fresh(peer, conn)
+
     def test_nothing_yet(self):
         go_on = threading.Event()
 
@@ -1686,13 +1902,10 @@ class PollTests(PipeliningTestCase):
         self.assertIs(conn.poll_response(support.SHORT_TIMEOUT), True)
         self.assertEqual(conn.getresponse().read(), b"b")
 
-    def test_one_thread(self):
+    def check_one_thread(self, count, targets, *scripts):
         # It goes on with each connection when that is ready, as the example
         # in the documentation does.
-        targets = [f"/{number}" for number in range(6)]
-        script = answer_with_target(len(targets))
-        count = 50 if self.tls is None else 10
-        peer = self.enterContext(Peer(*[script] * count, tls=self.tls))
+        peer = self.enterContext(Peer(*scripts, tls=self.tls))
         found = []
         with selectors.DefaultSelector() as selector:
             for number in range(count):
@@ -1700,24 +1913,47 @@ class PollTests(PipeliningTestCase):
                 conn.max_pipelined = len(targets)
                 conn.request("GET", targets[0])
                 selector.register(conn, selectors.EVENT_READ,
-                                  (number, list(targets)))
+                                  (number, targets[:1], targets[1:]))
             while selector.get_map():
                 ready = selector.select(support.SHORT_TIMEOUT)
                 self.assertTrue(ready)
                 for key, _ in ready:
                     conn = key.fileobj
-                    number, left = key.data
-                    while left and conn.poll_response():
-                        body = conn.getresponse().read()
-                        if len(left) == len(targets):
-                            self.ask(conn, *targets[1:])
-                        self.assertEqual(body, left.pop(0).encode())
+                    number, sent, left = key.data
+                    while sent and conn.poll_response():
+                        response = conn.getresponse()
+                        self.assertEqual(response.read(),
+                                         sent.pop(0).encode())
                         found.append(number)
-                    if not left:
+                        if sent:
+                            continue
                         selector.unregister(conn)
-                        conn.close()
-        self.assertEqual(sorted(found), sorted([*range(count)] * 6))
-        self.assertEqual(peer.accepted, count)
+                        number_now = 1 if response.will_close else len(left)
+                        for target in left[:number_now]:
+                            conn.request("GET", target)
+                            sent.append(left.pop(0))
+                        if sent:
+                            selector.register(conn, selectors.EVENT_READ,
+                                              key.data)
+                        else:
+                            conn.close()
+        self.assertEqual(sorted(found),
+                         sorted([*range(count)] * len(targets)))
+        self.assertEqual(peer.accepted, len(scripts))
+
+    def test_one_thread(self):
+        count = 50 if self.tls is None else 10
+        targets = [f"/{number}" for number in range(6)]
+        self.check_one_thread(count, targets,
+                              *[answer_with_target(len(targets))] * count)
+
+    # Guard: the example needs no pipelining.
+    def test_one_thread_without_persistence(self):
+        def script(link):
+            received = link.request()
+            link.send(response(received.target, CLOSE))
+
+        self.check_one_thread(3, ["/a", "/b", "/c"], *[script] * 9)
 
 
 @http_peer.over_tls

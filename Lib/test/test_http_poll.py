@@ -637,14 +637,17 @@ class TLSTests(PollTestCase):
     def test_tickets(self):
         # They make the descriptor readable, and there is nothing to read.
         def script(link):
+            sent.set()
             link.answer(b"hello")
             link.wait_closed()
 
         for tickets in 2, 200:
             for timeout in 0, 0.01:
                 with self.subTest(tickets=tickets, timeout=timeout):
+                    sent = threading.Event()
                     peer, conn = self.start(script, tickets=tickets)
                     wait_readable(conn.sock)
+                    sent.wait(support.SHORT_TIMEOUT)
                     self.assertIs(conn.poll_response(timeout), False)
                     conn.request("GET", "/")
                     self.assertEqual(conn.getresponse().read(), b"hello")

@@ -664,17 +664,31 @@ class OwnershipTests(ReaderTestCase):
             link.wait_closed()
 
         self.addCleanup(sys.settrace, sys.gettrace())
-        interrupted = threading.Event()
-        with Peer(script, lambda link: link.answer(b"fresh")) as peer:
-            conn = peer.connect()
+        def interrupt():
             conn.request("GET", "/1")
             sys.settrace(trace)
-            self.assertRaises(Interrupt, conn.getresponse)
+            conn.getresponse()
+
+        def check():
             interrupted.set()
+            http_peer.wait_readable(conn.sock)
             with self.assertRaises(http.client.RemoteDisconnected):
                 conn.getresponse()
             conn.request("GET", "/2")
             self.assertEqual(conn.getresponse().read(), b"fresh")
+
+        for kept in True, False:
+            interrupted = threading.Event()
+            with (self.subTest(kept=kept),
+                  Peer(script, lambda link: link.answer(b"fresh")) as peer):
+                conn = peer.connect()
+                try:
+                    interrupt()
+                except Interrupt:
+                    if kept:        # by the traceback
+                        check()
+                if not kept:
+                    check()
 
     # Guard: the many ways in which others make and take responses.
     def test_other_response_classes(self):

@@ -119,15 +119,24 @@ class RedirectTests(ReuseTestCase):
                 self.assertEqual(body, b"found")
 
     def test_no_connection_is_made_in_vain(self):
+        # Each that is made gets a debuglevel.
+        with mock.patch.object(http.client.HTTPConnection, "set_debuglevel",
+                               autospec=True) as set_debuglevel:
+            self.check_one_connection(redirect())
+        made = {id(call.args[0]) for call in set_debuglevel.mock_calls}
+        self.assertEqual(len(made), 1)
+
+    # Guard: a connection may have to be asked where it leads.
+    def test_an_init_that_was_replaced(self):
         def init(self, *args, **kwargs):
-            made.append(type(self))
             original(self, *args, **kwargs)
+            made.append(self)
 
         made = []
         original = http.client.HTTPConnection.__init__
         with mock.patch.object(http.client.HTTPConnection, "__init__", init):
             self.check_one_connection(redirect())
-        self.assertEqual(len(made), 1)
+        self.assertEqual(len(made), 2)
 
     def test_head(self):
         for code in REDIRECTS:
@@ -1303,6 +1312,59 @@ class OldHandlerTests(ReuseTestCase):
         with Peer(sending(FOUND)) as peer:
             self.assertEqual(self.read(peer, "/", Handler), b"found")
             peer.join()
+
+
+class OwnHandlerTests(ReuseTestCase):
+
+    # Guard: it is asked only once where to.
+    def test_a_host_that_changes(self):
+        class Request(urllib.request.Request):
+            hosts = []
+
+            @property
+            def host(self):
+                return self.hosts.pop(0) if self.hosts else "elsewhere.invalid"
+
+            @host.setter
+            def host(self, host):
+                pass
+
+        with Peer(sending(FOUND)) as peer:
+            request = Request(self.url(peer))
+            request.timeout = support.SHORT_TIMEOUT
+            request.hosts.append(f"{HOST}:{peer.port}")
+            with urllib.request.HTTPHandler().http_open(request) as resp:
+                self.assertEqual(resp.read(), b"found")
+
+    # Guard: subclasses have methods of that name, to be given to do_open().
+    def test_names_that_subclasses_have(self):
+        class Handler(urllib.request.HTTPHandler):
+            def _make_connection(self, host, **kwargs):
+                return http.client.HTTPConnection(host, **kwargs)
+
+            def _send(self):
+                self.fail("only this class knows what it is for")
+
+            def http_open(self, req):
+                return self.do_open(self._make_connection, req)
+
+        with Peer(sending(redirect(), FOUND)) as peer:
+            with self.open(peer, "/", Handler()) as resp:
+                self.assertEqual(resp.read(), b"found")
+
+    # Guard: what can be read need not have a position.
+    def test_a_body_that_cannot_tell(self):
+        class Body(io.BytesIO):
+            def tell(self):
+                raise NotImplementedError
+
+        denied = response(b"", BASIC, status=b"401 Unauthorized")
+        with Peer(sending(denied, FOUND), sending(FOUND)) as peer:
+            request = urllib.request.Request(self.url(peer), Body(b"body"))
+            with self.open(peer, request,
+                           urllib.request.HTTPBasicAuthHandler(Passwords())
+                           ) as resp:
+                self.assertEqual(resp.read(), b"found")
 
 
 class DestinationTests(unittest.TestCase):

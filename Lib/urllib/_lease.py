@@ -30,8 +30,8 @@ else:
 _DRAIN_SIZE = 256 * 1024
 _DRAIN_TIME = 0.05
 
-_HTTPConnection = http.client.HTTPConnection    # whatever replaces it later
-_HTTPResponse = http.client.HTTPResponse
+_HTTPConnection = http.client._HTTPConnection   # whatever may replace it there
+_HTTPResponse = http.client._HTTPResponse
 
 # After these another request may follow; see answered and redirected.
 _LEADING_ON = frozenset((300, 301, 302, 303, 307, 308, 401, 407))
@@ -87,10 +87,18 @@ _OF_CONTEXT = ("check_hostname", "verify_mode", "verify_flags", "options",
                "minimum_version", "maximum_version")
 
 
+def _calling(http_class):
+    # Whoever has replaced an __init__() can have set anything.
+    return http_class, http_class.__init__, _HTTPConnection.__init__
+
+
 # What urllib.request calls http.client's own classes with.
-_OPTIONS_OF = {_HTTPConnection: set()}
+_OPTIONS_OF = {_calling(_HTTPConnection): set()}
 if hasattr(http.client, "HTTPSConnection"):
-    _OPTIONS_OF[http.client.HTTPSConnection] = {"context"}
+    _OPTIONS_OF[_calling(http.client.HTTPSConnection)] = {"context"}
+
+# No name of a host is longer, and longer ones are not worth being kept.
+_MAX_HOST = 300
 
 
 def known_destination(http_class, host, options):
@@ -101,7 +109,8 @@ def known_destination(http_class, host, options):
     *host* is none.
     """
     try:
-        if options.keys() != _OPTIONS_OF.get(http_class):
+        if (options.keys() != _OPTIONS_OF.get(_calling(http_class))
+                or len(host) > _MAX_HOST):
             return None
         place = _place_of(http_class, host, http_class.default_port,
                           http_class._http_vsn)
@@ -601,23 +610,24 @@ class Resending:
     """
 
     def __init__(self, request):
-        self._request = request
-        # Where its body begins, if that is a file that can go back there.
+        self._method = request.get_method()
+        self._data = request.data
+        # Where the body begins, if that is a file that can go back there.
         self._position = None
-        if hasattr(request.data, "read"):
-            self._note_position(request.data)
+        if hasattr(self._data, "read"):
+            self._note_position(self._data)
 
     def _note_position(self, file):
         try:
             position = file.tell()
             if file.seekable():
                 self._position = position
-        except (AttributeError, OSError):
-            pass
+        except Exception:
+            pass    # it need not be much of a file
 
     def _is_repeatable(self):
-        data = self._request.data
-        if self._request.get_method() not in _IDEMPOTENT:
+        data = self._data
+        if self._method not in _IDEMPOTENT:
             return False
         if data is None or isinstance(data, bytes):
             return True
@@ -660,4 +670,4 @@ class Resending:
     def rewind(self):
         """Go back to where the body of the request began."""
         if self._position is not None:
-            self._request.data.seek(self._position)
+            self._data.seek(self._position)
