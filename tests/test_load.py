@@ -54,7 +54,7 @@ CHANGES = {
         LEASE + "lease.Resending.is_due_after = lambda *args: False",
         "a request was not sent again"),
     "mixes up hosts": (
-        LEASE + "lease.destination_of = lambda *args: 'here'",
+        LEASE + "lease.known_destination = lambda *args: 'here'",
         "a connection was used for another host"),
     "alters what comes": (
         "from http.client import HTTPResponse\n"
