@@ -1489,6 +1489,12 @@ class DestinationTests(unittest.TestCase):
         with mock.patch.object(http.client.HTTPConnection, "default_port", 81):
             self.check_known(*calls)
 
+    def test_urlcleanup(self):
+        _lease.known_destination(http.client.HTTPConnection, "a.example", {})
+        self.assertGreater(_lease._place_of.cache_info().currsize, 0)
+        urllib.request.urlcleanup()
+        self.assertEqual(_lease._place_of.cache_info().currsize, 0)
+
     def test_not_known_without_a_connection(self):
         class Unhashable(type):
             __hash__ = None

@@ -136,6 +136,11 @@ def _place_of(http_class, host, default_port, http_version):
     return http_class, host.lower(), port, http_version
 
 
+def clear_cache():
+    """Forget the hosts that requests have been for."""
+    _place_of.cache_clear()
+
+
 def destination_of(connection, http_class, options):
     """Return what two connections have in common that lead to one place.
 
