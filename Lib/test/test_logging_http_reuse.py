@@ -466,7 +466,10 @@ class ReplacedTests(PersistentTestCase):
 
         def script(link):
             link.request()
+            arrived.set()
             link.wait_closed()
+
+        arrived = threading.Event()
 
         with self.peer(script, serve) as peer:
             handler = self.handler(peer, Interrupted)
@@ -475,6 +478,7 @@ class ReplacedTests(PersistentTestCase):
             self.log(handler, "two")
             self.no_errors(handler)
             self.assertIsNone(handler.connections[0].sock)
+            arrived.wait(support.SHORT_TIMEOUT)
             self.assertCountEqual(self.received(peer),
                                   [(0, "one"), (1, "two")])
 
