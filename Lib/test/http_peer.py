@@ -39,6 +39,9 @@ except ImportError:
 
 HOST = socket_helper.HOST
 
+# What a server gets when it sends to a client that has hung up.
+_GONE = (ConnectionError,) if ssl is None else (ConnectionError, ssl.SSLError)
+
 # A self-signed certificate for "localhost", with its key.
 CERTFILE = os.path.join(os.path.dirname(__file__), "certdata", "keycert.pem")
 
@@ -501,6 +504,8 @@ class Peer:
                 link.close()
                 raise AssertionError(f"connection {number} has no script")
             self.scripts[number](link)
+        except _GONE:
+            pass        # the client has hung up, which is its business
         except BaseException as exc:
             self._errors.append(exc)
 
