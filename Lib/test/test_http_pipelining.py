@@ -381,7 +381,6 @@ class OrderTests(PipeliningTestCase):
                     receive_into_memory(conn, lambda inbox: inbox.size > 9)
                 self.assertEqual(conn.getresponse().read(), b"b")
 
-    # Guard: not one is dropped without max_pipelined.
     def test_too_many_line_ends(self):
         go_on = threading.Event()
 
@@ -1085,6 +1084,7 @@ class LostTests(PipeliningTestCase):
         self.check_lost(conn, "/b")
         self.check_fresh(peer, conn)
 
+    # Guard: as without pipelining.
     def test_what_comes_with_another_protocol(self):
         # Who takes the socket over first reads what is in the buffer.
         data = LARGE[:24000]
@@ -1189,6 +1189,7 @@ class LostTests(PipeliningTestCase):
         self.assertEqual(conn.getresponse().read(), b"a")
         self.check_fresh(peer, conn)
 
+    # Guard: without pipelining it is served, too.
     def test_a_response_class_that_reads_at_once(self):
         # It does not say what it leaves.
         class Response(http.client.HTTPResponse):
