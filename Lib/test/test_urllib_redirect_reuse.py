@@ -22,8 +22,6 @@ except ImportError:
 
 support.requires_working_socket(module=True)
 
-_lease = urllib.request._lease
-
 REDIRECTS = (301, 302, 303, 307, 308)
 
 BASIC = b'WWW-Authenticate: Basic realm="r"'
@@ -1466,6 +1464,7 @@ class DestinationTests(unittest.TestCase):
                 ("b.example:443", "y"))}), 5)
 
     def check_known(self, *calls):
+        _lease = urllib.request._lease
         # What is known beforehand tells apart what the connections do.
         told = [(_lease.known_destination(http_class, host, options),
                  _lease.destination_of(http_class(host, **options),
@@ -1490,12 +1489,14 @@ class DestinationTests(unittest.TestCase):
             self.check_known(*calls)
 
     def test_urlcleanup(self):
+        _lease = urllib.request._lease
         _lease.known_destination(http.client.HTTPConnection, "a.example", {})
         self.assertGreater(_lease._place_of.cache_info().currsize, 0)
         urllib.request.urlcleanup()
         self.assertEqual(_lease._place_of.cache_info().currsize, 0)
 
     def test_not_known_without_a_connection(self):
+        _lease = urllib.request._lease
         class Unhashable(type):
             __hash__ = None
 
@@ -1527,6 +1528,7 @@ class DestinationTests(unittest.TestCase):
 
     @unittest.skipIf(ssl is None, "only for encrypted connections")
     def test_context_changed(self):
+        _lease = urllib.request._lease
         def known():
             return _lease.known_destination(cls, "a.example", options)
 
