@@ -124,7 +124,7 @@ class RedirectTests(ReuseTestCase):
         made = {id(call.args[0]) for call in set_debuglevel.mock_calls}
         self.assertEqual(len(made), 1)
 
-    # Guard: a connection may have to be asked where it leads.
+    # A connection may have to be asked where it leads.
     def test_an_init_that_was_replaced(self):
         def init(self, *args, **kwargs):
             original(self, *args, **kwargs)
@@ -1334,7 +1334,7 @@ class OwnHandlerTests(ReuseTestCase):
             with urllib.request.HTTPHandler().http_open(request) as resp:
                 self.assertEqual(resp.read(), b"found")
 
-    # Guard: subclasses have methods of that name, to be given to do_open().
+    # Subclasses have methods of that name, to be given to do_open().
     def test_names_that_subclasses_have(self):
         class Handler(urllib.request.HTTPHandler):
             def _make_connection(self, host, **kwargs):
