@@ -84,6 +84,7 @@ def environment():
     """Return the environment for tests: nothing that changes an outcome."""
     return {name: value for name, value in os.environ.items()
             if not name.startswith(("PYTHON", "GIT_"))
+            and not name.endswith("_COLOR")     # of what is read from logs
             and not name.lower().endswith("_proxy")}
 
 
