@@ -1,8 +1,8 @@
 """A scripted HTTP/1.1 server, for tests of persistent connections.
 
-What matters in these tests is which bytes arrive when, and when exactly a
-connection ends, so each test scripts its server byte by byte; http.server
-would decide these things by itself.
+These tests depend on which bytes arrive when, and on when a connection ends.
+So each test scripts its server byte by byte.  http.server decides these things
+by itself.
 
     def script(link):
         link.request()
@@ -15,22 +15,17 @@ would decide these things by itself.
 """
 
 import http.client
-import io
 import os
 import select
-import shutil
+import selectors
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import unittest
-import weakref
 
 from test import support
-from test.support import (LONG_TIMEOUT, SHORT_TIMEOUT, socket_helper,
-                          threading_helper)
-from test.support.script_helper import assert_python_ok
+from test.support import SHORT_TIMEOUT, socket_helper, threading_helper
 
 try:
     import ssl
@@ -39,7 +34,7 @@ except ImportError:
 
 HOST = socket_helper.HOST
 
-# What a server gets when it sends to a client that has hung up.
+# Raised in the server when the client has closed the connection.
 _GONE = (ConnectionError,) if ssl is None else (ConnectionError, ssl.SSLError)
 
 # A self-signed certificate for "localhost", with its key.
@@ -74,8 +69,7 @@ def chunked(*lines):
             + b"".join(lines))
 
 
-# For each way to tell where a response ends, a request's method and a whole
-# response.
+# The method of a request and a whole response, for each way to frame one.
 FRAMINGS = {
     "Content-Length": ("GET", response(b"first")),
     "an empty body": ("GET", response(b"")),
@@ -91,30 +85,11 @@ FRAMINGS = {
 
 
 def wait_readable(sock):
-    """Wait until what the peer did has reached the client's *sock*."""
-    if not select.select([sock], [], [], SHORT_TIMEOUT)[0]:
-        raise AssertionError("nothing has reached the client")
-
-
-def leaves_cycle(exception, function, *args):
-    """Tell whether *function*, when it raises *exception*, leaves a cycle.
-
-    Its traceback keeps what all callers had, such as responses, and the
-    garbage collector may close sockets before what is to close them.
-    """
-    class Local:
-        pass
-
-    def call():
-        local = Local()
-        try:
-            function(*args)
-        except exception:
-            return weakref.ref(local)
-        raise AssertionError("nothing was raised")
-
-    with support.disable_gc():
-        return call()() is not None
+    """Wait until something from the peer has reached the client's *sock*."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        if not selector.select(SHORT_TIMEOUT):
+            raise AssertionError("nothing has reached the client")
 
 
 def in_pieces(size):
@@ -123,141 +98,6 @@ def in_pieces(size):
         def recv_into(self, buffer, *args):
             return super().recv_into(memoryview(buffer)[:size], *args)
     return Pieces
-
-
-def run_without_ssl(module, *names, setup=""):
-    """Run tests of *module* in a process where "import ssl" fails.
-
-    It begins with *setup*, code.  Raises AssertionError if a test fails.
-    """
-    code = f"""
-import faulthandler, sys, unittest
-faulthandler.dump_traceback_later({LONG_TIMEOUT}, exit=True)
-sys.path[:] = {sys.path!r}
-sys.modules["ssl"] = None
-{setup}
-unittest.main({module!r}, argv=["", *{names!r}])
-"""
-    _, _, printed = assert_python_ok("-bb", "-W", "error", "-c", code)
-    if b"\nRan 0 " in printed:
-        raise AssertionError(printed)
-
-
-# What gevent and others do before anybody uses a socket: here is one whose
-# descriptor never blocks, and which waits by itself.
-WAITING = """\
-import io, selectors, socket
-
-class Waiting(socket.socket):
-    __own = None    # the timeout
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        super().settimeout(0)
-
-    def settimeout(self, timeout):
-        self.__own = timeout
-
-    def gettimeout(self):
-        return self.__own
-
-    def __wait(self, name, *args):
-        while True:
-            try:
-                return getattr(super(), name)(*args)
-            except BlockingIOError:
-                if self.__own == 0:
-                    raise
-            with selectors.DefaultSelector() as selector:
-                selector.register(self, selectors.EVENT_READ
-                                  if name == "recv_into"
-                                  else selectors.EVENT_WRITE)
-                if not selector.select(self.__own):
-                    raise TimeoutError("timed out")
-
-    def connect(self, address):
-        super().settimeout(self.__own)
-        super().connect(address)
-        super().settimeout(0)
-
-    def recv_into(self, *args):
-        return self.__wait("recv_into", *args)
-
-    def send(self, *args):
-        return self.__wait("send", *args)
-
-    def sendall(self, data):
-        data = memoryview(data).cast("B")
-        while data:
-            data = data[self.send(data):]
-
-    def makefile(self, mode="r", buffering=-1, **kwargs):
-        if mode != "rb" or buffering == 0:
-            return super().makefile(mode, buffering, **kwargs)
-        self._io_refs += 1
-        return io.BufferedReader(socket.SocketIO(self, "r"))
-
-socket.socket = Waiting
-"""
-
-
-class BIOSocket:
-    """A client's socket that does TLS by means of ssl.MemoryBIO.
-
-    Apart from fileno(), it has only what http.client has always needed.
-    """
-
-    def __init__(self, sock, context, server_hostname="localhost"):
-        self._sock = sock
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing,
-                                     server_hostname=server_hostname)
-        self._run(self._tls.do_handshake)
-
-    def _run(self, function, *args):
-        while True:
-            try:
-                return function(*args)
-            except ssl.SSLWantReadError:
-                pass
-            finally:
-                self._sock.sendall(self._outgoing.read())
-            data = self._sock.recv(65536)
-            if data:
-                self._incoming.write(data)
-            else:
-                self._incoming.write_eof()
-
-    def recv_into(self, buffer):
-        try:
-            return self._run(self._tls.read, len(buffer), buffer)
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            return 0
-
-    def sendall(self, data):
-        self._run(self._tls.write, data)
-
-    def makefile(self, mode):
-        return io.BufferedReader(_BIOFile(self))
-
-    def fileno(self):
-        return self._sock.fileno()
-
-    def close(self):
-        self._sock.close()
-
-
-class _BIOFile(io.RawIOBase):
-
-    def __init__(self, sock):
-        self._sock = sock
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        return self._sock.recv_into(buffer)
 
 
 class Request:
@@ -283,10 +123,10 @@ class Link:
         self.reader = sock.makefile("rb")
 
     def request(self):
-        """Receive one request; return None if the client has hung up."""
+        """Receive one request; return None if the client has closed."""
         try:
             return self._request()
-        except TimeoutError:    # it has not
+        except TimeoutError:    # it has not closed
             raise
         except OSError:
             return None
@@ -333,14 +173,14 @@ class Link:
         try:
             while block := self.reader.read1():
                 data += block
-        except TimeoutError:    # it does not
+        except TimeoutError:    # it has not closed
             raise
         except OSError:
             pass
         return data
 
     def start_tls(self, context):
-        """Speak TLS from here on, as the end of a tunnel does."""
+        """Speak TLS from now on, as the end of a tunnel does."""
         self.reader.close()
         self.sock = context.wrap_socket(self.sock, server_side=True)
         self.reader = self.sock.makefile("rb")
@@ -361,7 +201,7 @@ class Link:
         self.sock.settimeout(0)
         try:
             self.sock.unwrap()
-        except OSError:     # it has not come, or the client has hung up
+        except OSError:     # that has not come, or the client has closed
             pass
 
 
@@ -505,20 +345,20 @@ class Peer:
                 raise AssertionError(f"connection {number} has no script")
             self.scripts[number](link)
         except _GONE:
-            pass        # the client has hung up, which is its business
+            pass        # the client has closed the connection
         except BaseException as exc:
             self._errors.append(exc)
 
     def _wrap(self, sock):
         try:
             return self.server_context.wrap_socket(sock, server_side=True)
-        except OSError:     # the client gave up, which is its business
+        except OSError:     # the client has given up
             sock.close()
             return None
 
 
 class DestructorTestCase(unittest.TestCase):
-    """Fails if a destructor warns, which fails no test by itself."""
+    """Fail if a destructor warns, which fails no test by itself."""
 
     @classmethod
     def setUpClass(cls):
@@ -530,69 +370,3 @@ class DestructorTestCase(unittest.TestCase):
         support.gc_collect()
         if cls.caught.unraisable is not None:
             raise AssertionError(cls.caught.unraisable.exc_value)
-
-
-class KeyUpdater:
-    """A TLS 1.3 server that can update its keys, which module ssl cannot.
-
-    It is the openssl program's s_server: what it reads from its standard
-    input it sends, unless that is a command, and it prints what it receives.
-    It serves one connection at a time, of `client`, which is not yet
-    connected.
-    """
-
-    client = None
-
-    def __enter__(self):
-        if (shutil.which("openssl") is None or sys.platform == "win32"
-                or not support.has_subprocess_support):
-            raise unittest.SkipTest("needs a program that has s_server")
-        self._process = subprocess.Popen(
-            ["openssl", "s_server", "-accept", f"{HOST}:0", "-tls1_3",
-             "-cert", CERTFILE, "-num_tickets", "0"], bufsize=0,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
-        self._printed = b""
-        try:
-            if self._wait_for(b"ACCEPT ") is None:
-                raise unittest.SkipTest("needs s_server -num_tickets")
-            port = int(self._wait_for(b"\n").rpartition(b":")[2])
-        except BaseException:
-            self.__exit__()
-            raise
-        context = ssl.create_default_context(cafile=CERTFILE)
-        self.client = http.client.HTTPSConnection(
-            HOST, port, timeout=SHORT_TIMEOUT, context=context)
-        return self
-
-    def __exit__(self, *args):
-        if self.client is not None:
-            self.client.close()
-        self._process.kill()
-        self._process.communicate()     # closes the pipes, too
-
-    def _wait_for(self, mark):
-        # Return what is printed before *mark*; None if that never comes.
-        while mark not in self._printed:
-            wait_readable(self._process.stdout)
-            data = self._process.stdout.read(65536)
-            if not data:
-                return None
-            self._printed += data
-        before, _, self._printed = self._printed.partition(mark)
-        return before
-
-    def answer(self, target):
-        """Receive the request for *target*, send a response with that."""
-        self._wait_for(b" " + target + b" HTTP/1.1\r\n")
-        self._wait_for(b"\r\n\r\n")
-        self._process.stdin.write(response(target))
-
-    def update_keys(self, *, both):
-        """Update the key of the server, and ask for the same if *both*."""
-        self.send(b"K\n" if both else b"k\n")
-
-    def send(self, data):
-        """Send *data*, and wait until something has reached the client."""
-        self._process.stdin.write(data)
-        wait_readable(self.client.sock)

@@ -1,36 +1,51 @@
-"""A connection that ended while it was idle is replaced before a request
-is sent (gh-53949)."""
+"""Tests of the look at an idle connection, before a request is sent over it.
+
+If the connection has ended, or if the server has sent something unasked, the
+request is sent over a new connection (gh-53949).
+"""
 
 import contextlib
 import http.client
 import io
 import os
 import select
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 import unittest
-from test import http_peer, support
-from test.http_peer import (FRAMINGS, KeyUpdater, Peer, in_pieces, response,
-                            wait_readable)
+from http.client import HTTPConnection, RemoteDisconnected
+from test import support
+from test.support.script_helper import assert_python_ok
 from unittest import mock
+try:
+    from test import http_peer
+except ImportError:
+    import http_peer
 
 try:
     import resource
 except ImportError:
     resource = None
 
+CERTFILE, HOST, ssl = http_peer.CERTFILE, http_peer.HOST, http_peer.ssl
+FRAMINGS, Peer = http_peer.FRAMINGS, http_peer.Peer
+in_pieces, response = http_peer.in_pieces, http_peer.response
+wait_readable = http_peer.wait_readable
+
 support.requires_working_socket(module=True)
 
 TIMEOUT = response(b"", status=b"408 Request Timeout")
 
-# What a server does with an idle connection that ends its use.
+# What a server does with an idle connection that must not be used then.
 ENDS = {
     "FIN": lambda link: link.close(),
     "RST": lambda link: link.reset(),
     "408 and FIN": lambda link: (link.send(TIMEOUT), link.close()),
     "408": lambda link: link.send(TIMEOUT),
     "a response": lambda link: link.send(response(b"stray")),
-    "a response to come": lambda link: link.send(b"H"),
+    "one byte": lambda link: link.send(b"H"),
     "garbage": lambda link: link.send(b"\0"),
 }
 TLS_ENDS = {
@@ -39,704 +54,465 @@ TLS_ENDS = {
 }
 
 
+def fresh(link):
+    """The script for a connection that replaces another one."""
+    link.answer(b"fresh")
+
+
+def answer_and_close(link):
+    link.answer(b"one")
+    link.close()
+
+
+def keep(link):
+    while link.answer(b"kept"):
+        pass
+
+
+def get(conn, method="GET", body=None):
+    conn.request(method, "/", body)
+    return conn.getresponse().read()
+
+
 class ClosureTestCase(unittest.TestCase):
 
     tls = None
 
-    def connection_class(self):
-        return (http.client.HTTPSConnection if self.tls
-                else http.client.HTTPConnection)
-
     def ends(self):
-        return (ENDS | TLS_ENDS if self.tls else ENDS).items()
+        return ENDS | TLS_ENDS if self.tls else ENDS
 
     @contextlib.contextmanager
-    def idle(self, act, fresh=None, cls=None, mixin=None, **kwargs):
-        """Provide (peer, connection) after one exchange and *act*."""
+    def idle(self, act, cls=None, mixin=None):
+        """Provide (peer, connection) after one exchange and act(link)."""
         go_on = threading.Event()
 
         def script(link):
-            if not link.answer(b"first"):
-                return
+            link.answer(b"first")
             go_on.wait(support.SHORT_TIMEOUT)
             act(link)
-            if not link.reader.closed and link.request():
-                link.send(response(b"the old connection"))
+            if not link.reader.closed:
+                keep(link)
 
-        def answer(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh or answer, tls=self.tls, **kwargs) as peer:
+        with Peer(script, fresh, tls=self.tls) as peer:
             conn = peer.connect(cls, mixin=mixin)
-            conn.request("GET", "/first")
-            self.assertEqual(conn.getresponse().read(), b"first")
+            self.assertEqual(get(conn), b"first")
             go_on.set()
             wait_readable(conn.sock)
             yield peer, conn
+
+    def check_replaced(self, send, body=b"body", **kwargs):
+        """send(conn) sends *body* once, over a new connection."""
+        for name, act in self.ends().items():
+            with (self.subTest(name, send=send),
+                  self.idle(act, **kwargs) as (peer, conn)):
+                send(conn)
+                self.assertEqual(conn.getresponse().read(), b"fresh")
+                self.assertEqual([(number, request.body)
+                                  for number, request in peer.requests],
+                                 [(0, b""), (1, body)])
 
 
 @http_peer.over_tls
 class ReplacedTests(ClosureTestCase):
 
-    def check(self, *args, **kwargs):
-        for name, act in self.ends():
-            with self.subTest(name), self.idle(act) as (peer, conn):
-                conn.request(*args, **kwargs)
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-                self.assertEqual([number for number, _ in peer.requests],
-                                 [0, 1])
-                yield peer.requests[1][1]
+    def test_every_kind_of_request(self):
+        def in_parts(conn):
+            conn.putrequest("POST", "/")
+            conn.putheader("Content-Length", "4")
+            conn.endheaders(b"bo")
+            conn.send(b"dy")
 
-    def test_get(self):
-        for received in self.check("GET", "/second?a=b", headers={"A": "b"}):
-            self.assertEqual(received.target, b"/second?a=b")
-            self.assertEqual(received.headers["A"], "b")
-            self.assertEqual(len(received.headers.get_all("Host")), 1)
+        self.check_replaced(lambda conn: conn.request("GET", "/"), b"")
+        self.check_replaced(in_parts)
+        for make_body in (lambda: b"body", lambda: io.BytesIO(b"body"),
+                          lambda: iter([b"bo", b"dy"])):
+            self.check_replaced(
+                lambda conn: conn.request("POST", "/", make_body()))
 
-    def test_post(self):
-        for received in self.check("POST", "/", b"body"):
-            self.assertEqual(received.body, b"body")
-
-    def test_post_of_a_body_that_can_be_read_once(self):
-        for make in (lambda: iter([b"bo", b"dy"]),
-                     lambda: io.BytesIO(b"body")):
-            for name, act in self.ends():
-                with self.subTest(name), self.idle(act) as (peer, conn):
-                    conn.request("POST", "/", make())
-                    self.assertEqual(conn.getresponse().read(), b"fresh")
-                    self.assertEqual([request.body for _, request
-                                      in peer.requests], [b"", b"body"])
-
-    def test_in_parts(self):
-        for name, act in self.ends():
-            with self.subTest(name), self.idle(act) as (peer, conn):
-                conn.putrequest("POST", "/parts")
-                conn.putheader("Content-Length", "4")
-                conn.endheaders(b"bo")
-                conn.send(b"dy")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-                self.assertEqual(peer.requests[1][1].body, b"body")
-
-    def test_what_came_with_the_response(self):
-        # None of it has been received when the response ends.
+    def test_bytes_after_a_response(self):
+        # None of them has been received when the response ends.
         def script(link):
             link.request()
-            link.send(message + stray)
-            link.request()
-
-        def fresh(link):
-            link.answer(b"fresh")
+            link.send(message + extra)
+            link.answer(b"kept")
 
         for name, (method, message) in FRAMINGS.items():
-            for size, stray in ((1, response(b"stray")),
-                                (1, b"\r\n" + response(b"stray")),
-                                (1, b"H"), (len(message), b"HTTP/")):
-                with (self.subTest(name, size=size, stray=stray),
+            for size, extra, expected in (
+                (1, response(b"stray"), b"fresh"), (1, b"H", b"fresh"),
+                (len(message), b"HTTP/", b"fresh"), (1, b"\r\n\n", b"kept"),
+                (2, b"\r\n\0", b"fresh"),
+            ):
+                with (self.subTest(name, size=size, extra=extra),
                       Peer(script, fresh, tls=self.tls) as peer):
                     conn = peer.connect(mixin=in_pieces(size))
-                    conn.request(method, "/")
-                    self.assertIn(conn.getresponse().read(), (b"first", b""))
-                    conn.request("POST", "/", b"body")
-                    self.assertEqual(conn.getresponse().read(), b"fresh")
-                    self.assertEqual([number for number, _ in peer.requests],
-                                     [0, 1])
+                    get(conn, method)
+                    self.assertEqual(get(conn, "POST", b"body"), expected)
 
-    def test_a_response_class_with_a_reader_of_its_own(self):
-        class Response(http.client.HTTPResponse):
-            def __init__(self, sock, *args, **kwargs):
-                super().__init__(sock, *args, **kwargs)
-                self.fp.close()
-                self.fp = sock.makefile("rb", buffering=0)
+    def test_subclass_that_sends_by_itself(self):
+        base = http.client.HTTPSConnection if self.tls else HTTPConnection
 
-        class Connection(self.connection_class()):
-            response_class = Response
-
-        for name, act in self.ends():
-            with (self.subTest(name),
-                  self.idle(act, cls=Connection) as (peer, conn)):
-                conn.request("POST", "/", b"body")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-                self.assertEqual(len(peer.requests), 2)
-
-    def test_a_subclass_that_sends_by_itself(self):
-        class Connection(self.connection_class()):
+        class Connection(base):
             def _send_output(self, message_body=None, encode_chunked=False):
-                self.send(b"\r\n".join([*self._buffer, b"", b""]))
-                del self._buffer[:]
-                if message_body is not None:
-                    self.send(message_body)
-
-        for name, act in self.ends():
-            with (self.subTest(name),
-                  self.idle(act, cls=Connection) as (peer, conn)):
-                conn.request("POST", "/", b"body")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-                self.assertEqual([request.body for _, request
-                                  in peer.requests], [b"", b"body"])
-
-    def test_a_subclass_that_sends_without_send(self):
-        class Connection(self.connection_class()):
-            def _send_output(self, message_body=None, encode_chunked=False):
+                if self.sock is None:
+                    self.connect()
                 self.sock.sendall(b"\r\n".join([*self._buffer, b"", b""]))
                 del self._buffer[:]
 
-        def script(link):
-            link.answer(b"one")
-            link.close()
+        self.check_replaced(lambda conn: conn.request("GET", "/"), b"",
+                            cls=Connection)
 
-        with Peer(script, script, tls=self.tls) as peer:
-            conn = peer.connect(Connection)
-            conn.connect()
-            for _ in range(2):
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), b"one")
-                wait_readable(conn.sock)
-            self.assertEqual(peer.accepted, 2)
-
-    def test_again_and_again(self):
-        def script(link):
-            link.answer(b"one")
-            link.close()
-
-        with Peer(*[script] * 20, tls=self.tls) as peer:
+    def test_each_connection_ends(self):
+        with Peer(*[answer_and_close] * 5, tls=self.tls) as peer:
             conn = peer.connect()
-            for i in range(20):
-                if conn.sock is not None:
-                    wait_readable(conn.sock)
-                conn.request("POST", f"/{i}", b"body")
-                self.assertEqual(conn.getresponse().read(), b"one")
-            self.assertEqual(peer.accepted, 20)
+            for _ in range(5):
+                self.assertEqual(get(conn, "POST", b"body"), b"one")
+                wait_readable(conn.sock)
+            self.assertEqual(peer.accepted, 5)
 
     def test_opened_explicitly(self):
-        def script(link):
-            link.close()
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh, tls=self.tls) as peer:
+        with Peer(lambda link: link.close(), fresh, tls=self.tls) as peer:
             conn = peer.connect()
             conn.connect()
             wait_readable(conn.sock)
-            conn.request("POST", "/", b"body")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
+            self.assertEqual(get(conn, "POST", b"body"), b"fresh")
 
-    def test_closed_by_the_owner_of_the_socket(self):
+    def test_socket_closed_by_hand(self):
         with self.idle(lambda link: link.send(b"\r\n")) as (peer, conn):
             conn.sock.close()
-            conn.request("POST", "/", b"body")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
+            self.assertEqual(get(conn, "POST", b"body"), b"fresh")
 
-    def test_handed_over_with_a_response_still_open(self):
-        # It has no body to read, so what has arrived is not of it.
+    def test_response_without_a_body_is_open(self):
         def script(link):
             link.answer(b"")
             link.close()
 
-        def fresh(link):
-            link.answer(b"fresh")
-
         with Peer(script, fresh, tls=self.tls) as peer:
             conn = peer.connect()
             conn.request("GET", "/")
-            first = conn.getresponse()
-            wait_readable(conn.sock)
-            conn.request("POST", "/", b"body")
-            self.assertEqual(first.read(), b"")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
+            with conn.getresponse():
+                wait_readable(conn.sock)
+                self.assertEqual(get(conn, "POST", b"body"), b"fresh")
 
     def test_any_timeout(self):
         for timeout in None, 0, 5:
-            with self.subTest(timeout=timeout):
-                with self.idle(ENDS["FIN"]) as (peer, conn):
-                    conn.sock.settimeout(timeout)
-                    conn.request("POST", "/", b"body")
-                    self.assertEqual(conn.getresponse().read(), b"fresh")
+            with (self.subTest(timeout=timeout),
+                  self.idle(ENDS["FIN"]) as (peer, conn)):
+                conn.sock.settimeout(timeout)
+                self.assertEqual(get(conn, "POST", b"body"), b"fresh")
 
     def test_without_poll(self):
-        with mock.patch.object(select, "poll"):
+        with mock.patch.object(select, "poll", create=True):
             del select.poll
-            for name, act in self.ends():
-                with self.subTest(name), self.idle(act) as (peer, conn):
-                    conn.request("POST", "/", b"body")
-                    self.assertEqual(conn.getresponse().read(), b"fresh")
+            self.check_replaced(
+                lambda conn: conn.request("POST", "/", b"body"))
 
     @unittest.skipUnless(resource, "needs the resource module")
     @unittest.skipUnless(hasattr(select, "poll"), "needs poll()")
-    def test_a_large_descriptor(self):
-        # select() cannot watch it.
+    def test_descriptor_that_select_cannot_watch(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and hard < 2048:
             self.skipTest("not enough descriptors")
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE,
                         (soft, hard))
-        low = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
-        try:
-            self.do_test_a_large_descriptor()
-        finally:
-            for fd in low:
-                os.close(fd)
+        with (Peer(answer_and_close, fresh, tls=self.tls) as peer,
+              contextlib.ExitStack() as stack):
+            for _ in range(1100):
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+            conn = peer.connect()
+            self.assertEqual(get(conn), b"one")
+            self.assertGreater(conn.sock.fileno(), 1024)
+            wait_readable(conn.sock)
+            self.assertEqual(get(conn, "POST", b"body"), b"fresh")
 
-    def do_test_a_large_descriptor(self):
-        def script(link):
-            link.answer(b"first")
-            link.close()
-            closed.set()
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        closed = threading.Event()
-        with mock.patch.object(http_peer, "select", PollingSelect):
-            with Peer(script, fresh, tls=self.tls) as peer:
-                conn = peer.connect()
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), b"first")
-                self.assertGreater(conn.fileno(), 1024)
-                wait_readable(conn.sock)
-                conn.request("POST", "/", b"body")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-
-
-class PollingSelect:
-    """select.select() for large descriptors."""
-
-    @staticmethod
-    def select(readers, writers, errors, timeout=None):
-        poller = select.poll()
-        for reader in readers:
-            poller.register(reader, select.POLLIN)
-        ready = {fd for fd, _ in poller.poll(timeout and timeout * 1000)}
-        return [one for one in readers if one.fileno() in ready], [], []
-
-
-@http_peer.over_tls
-class RefusedTests(ClosureTestCase):
-    """What cannot be replaced is not, and nothing is sent."""
-
-    def check(self, conn):
-        with mock.patch.object(type(conn.sock), "sendall",
-                               side_effect=AssertionError):
-            with self.assertRaises(http.client.RemoteDisconnected):
-                conn.request("POST", "/", b"body")
+    def check_refused(self, conn):
+        """Nothing is sent, and there is no connection then."""
+        with self.assertRaises(RemoteDisconnected):
+            conn.request("POST", "/", b"body")
         self.assertIsNone(conn.sock)
 
-    def test_auto_open_off(self):
-        for name, act in self.ends():
+    def test_without_auto_open(self):
+        for name, act in self.ends().items():
             with self.subTest(name), self.idle(act) as (peer, conn):
                 conn.auto_open = 0
-                self.check(conn)
-                with self.assertRaises(http.client.NotConnected):
-                    conn.request("POST", "/", b"body")
-                conn.close()
+                self.check_refused(conn)
+                self.assertEqual(len(peer.requests), 1)
                 conn.connect()
-                conn.request("POST", "/", b"body")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
+                self.assertEqual(get(conn, "POST", b"body"), b"fresh")
 
-    def test_a_socket_from_elsewhere(self):
-        def script(link):
-            link.answer(b"first")
-            link.close()
-
-        with Peer(script, tls=self.tls) as peer, Peer() as other:
-            conn = other.connect()
-            helper = peer.connect()
-            helper.connect()
-            conn.sock = helper.sock
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"first")
-            wait_readable(conn.sock)
-            self.check(conn)
+    def test_socket_assigned_by_hand(self):
+        with self.idle(ENDS["FIN"]) as (peer, conn), Peer() as other:
+            stranger = other.connect()
+            stranger.sock, conn.sock = conn.sock, None
+            self.check_refused(stranger)
             self.assertEqual(other.accepted, 0)
 
-    def test_a_socket_from_elsewhere_while_a_response_is_unread(self):
-        def script(link):
-            link.answer(b"first")
-            link.wait_closed()
+    def test_interrupt(self):
+        # What was received by then may be lost.
+        class Interrupted:
+            def recv(self, *args):
+                super().recv(*args)
+                raise KeyboardInterrupt
 
-        def stray(link):
-            link.send(response(b"stray"))
-            link.wait_closed()
-
-        with Peer(script, stray, tls=self.tls) as peer:
-            conn, helper = peer.connect(), peer.connect()
-            conn.request("GET", "/")
-            received = conn.getresponse()
-            helper.connect()
-            wait_readable(helper.sock)
-            with conn.sock:
-                conn.sock = helper.sock
-                self.check(conn)
-            self.assertEqual(received.read(), b"first")
-
-    @support.cpython_only
-    def test_an_error_before_the_first_response(self):
-        class Refused(OSError):
-            """Like an alert, with which TLS ends when it has begun."""
-
-        class Refusing:
-            def recv_into(self, *args):
-                raise Refused
-
-        def script(link):
-            link.send(b"?")
-            link.wait_closed()
-
-        with Peer(script, tls=self.tls) as peer:
-            conn = peer.connect(mixin=Refusing)
-            conn.connect()
-            wait_readable(conn.sock)
-            self.assertFalse(http_peer.leaves_cycle(Refused, conn.request,
-                                                    "GET", "/"))
-            self.assertIsNone(conn.sock)
-            self.assertEqual(peer.accepted, 1)
+        for act in ENDS["a response"], lambda link: link.send(b"\r\n"):
+            with self.idle(act, mixin=Interrupted) as (peer, conn):
+                sock = conn.sock
+                with self.assertRaises(KeyboardInterrupt):
+                    conn.request("POST", "/", b"body")
+                self.assertEqual(sock.gettimeout(), support.SHORT_TIMEOUT)
+                conn.close()
+                self.assertEqual(get(conn), b"fresh")
 
 
 @http_peer.over_tls
 class KeptTests(ClosureTestCase):
 
-    def check(self, conn, peer):
-        conn.request("POST", "/", b"body")
-        self.assertEqual(conn.getresponse().read(), b"the old connection")
-        self.assertEqual(peer.accepted, 1)
-
+    # Guard: RFC 9112, section 2.2.
     def test_line_ends(self):
-        with self.idle(lambda link: link.send(b"\r\n\r\n")) as (peer, conn):
-            self.check(conn, peer)
+        for lines in b"\r\n", b"\n", b"\r\n" * 9:
+            with (self.subTest(lines=lines), self.idle(
+                    lambda link: link.send(lines)) as (peer, conn)):
+                for _ in range(2):
+                    self.assertEqual(get(conn, "POST", b"body"), b"kept")
 
-    def test_line_ends_byte_by_byte(self):
-        def script(link):
-            link.request()
-            link.send(message + b"\r\n" * 20)
-            link.answer(b"second")
+    def find_calls(self, function, *args):
+        calls = []
+        names = "poll", "select", "recv", "recv_into", "settimeout"
 
-        for name, (method, message) in FRAMINGS.items():
-            with (self.subTest(name), Peer(script, tls=self.tls) as peer):
-                conn = peer.connect(mixin=in_pieces(1))
-                conn.request(method, "/")
-                conn.getresponse().read()
-                conn.request("POST", "/", b"body")
-                self.assertEqual(conn.getresponse().read(), b"second")
+        def profile(frame, event, function):
+            if (event == "c_call" and function.__name__ in names
+                    and function is not getattr(select, "poll", None)):
+                calls.append(function.__name__)
 
-    # Guard: a connection in use is not looked at.
-    def test_an_unread_response(self):
-        class Response(http.client.HTTPResponse):
-            def __init__(self, *args, **kwargs):
-                super().__init__(*args, **kwargs)
+        self.addCleanup(sys.setprofile, sys.getprofile())
+        sys.setprofile(profile)
+        try:
+            function(*args)
+        finally:
+            sys.setprofile(None)
+        return calls
 
-        def script(link):
-            link.request()
-            link.send(response(b"x" * 10000))
-            link.request()
-            read.acquire(timeout=support.SHORT_TIMEOUT)
-            link.send(response(b"second"))
-
-        read = threading.Semaphore(0)
-
-        for cls in http.client.HTTPResponse, Response:
-            with self.subTest(cls), Peer(script, tls=self.tls) as peer:
-                conn = peer.connect()
-                conn.response_class = cls
-                conn.request("GET", "/")
-                first = conn.getresponse()
-                conn.request("GET", "/")
-                self.assertEqual(first.read(), b"x" * 10000)
-                read.release()
-                self.assertEqual(conn.getresponse().read(), b"second")
-
+    @support.cpython_only
     def test_one_system_call(self):
+        with Peer(keep, tls=self.tls) as peer:
+            conn = peer.connect()
+            conn.connect()
+            conn.request("GET", "/")
+            for _ in range(3):
+                self.assertEqual(conn.getresponse().read(), b"kept")
+                calls = self.find_calls(conn.request, "GET", "/")
+                self.assertIn(calls, (["poll"], ["select"]))
+
+    # Guard: nothing can be wrong yet, and it would cost a system call.
+    def test_connection_that_request_has_just_opened(self):
+        class Connection(http.client.HTTPSConnection if self.tls
+                         else HTTPConnection):
+            def connect(self):
+                super().connect()
+                wait_readable(self.sock)
+
         def script(link):
-            while link.answer(b"hello"):
-                pass
+            link.send(response(b"hello"))
+            link.request()
+
+        with Peer(script, fresh, tls=self.tls) as peer:
+            self.assertEqual(get(peer.connect(Connection)), b"hello")
+
+    # Guard: what has come is of the response that is read.
+    def test_response_that_is_open(self):
+        def script(link):
+            link.request()
+            link.send(response(b"x" * 99999))
+            link.answer(b"second")
 
         with Peer(script, tls=self.tls) as peer:
             conn = peer.connect()
             conn.request("GET", "/")
-            conn.getresponse().read()
-            with (mock.patch.object(http.client._reader, "is_ready",
-                                    wraps=http.client._reader.is_ready) as ask,
-                  mock.patch.object(type(conn.sock), "settimeout",
-                                    side_effect=AssertionError)):
-                conn.request("GET", "/")
-                conn.getresponse().read()
-            self.assertEqual(ask.call_count, 1)
+            first = conn.getresponse()
+            conn.request("GET", "/")
+            self.assertEqual(first.read(), b"x" * 99999)
+            self.assertEqual(conn.getresponse().read(), b"second")
 
-
-class TunnelTests(ClosureTestCase):
-
-    def test_the_tunnel_is_made_again(self):
-        def script(link):
-            link.answer()
-            link.answer(b"first")
-            link.close()
-
-        def fresh(link):
-            link.answer()
-            link.answer(b"fresh")
-
-        with Peer(script, fresh) as peer:
-            conn = peer.connect()
-            conn.set_tunnel("destination.example", 80, {"A": "b"})
-            conn.request("GET", "/first")
-            self.assertEqual(conn.getresponse().read(), b"first")
-            wait_readable(conn.sock)
-            conn.request("POST", "/second", b"body")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-            self.assertEqual([request.method for _, request in peer.requests],
-                             [b"CONNECT", b"GET", b"CONNECT", b"POST"])
-            self.assertEqual(peer.requests[2][1].headers["A"], "b")
-
-
-    def test_a_tunnel_of_its_own(self):
-        class Connection(http.client.HTTPConnection):
-            def _tunnel(self):
-                self.sock.sendall(b"CONNECT %s:%d HTTP/1.1\r\nOwn: yes"
-                                  b"\r\n\r\n" % (self._tunnel_host.encode(),
-                                                 self._tunnel_port))
-                with self.sock.makefile("rb", 0) as file:
-                    while file.readline() != b"\r\n":
-                        pass
-
-        class Opener(Connection):
-            # So do those that make the socket, too.
-            def connect(self):
-                self.sock = socket.create_connection((self.host, self.port),
-                                                     self.timeout)
-                self._tunnel()
-
-        def script(link):
-            link.request()
-            link.send(b"HTTP/1.1 200 OK\r\n\r\n")
-            link.answer(b"first")
-            link.close()
-
-        for cls in Connection, Opener:
-            with self.subTest(cls), Peer(script, script) as peer:
-                conn = peer.connect(cls)
-                conn.set_tunnel("destination.example", 80)
-                for _ in range(2):
-                    conn.request("POST", "/", b"body")
-                    self.assertEqual(conn.getresponse().read(), b"first")
-                    wait_readable(conn.sock)
-                self.assertEqual([(number, request.method, request.body)
-                                  for number, request in peer.requests],
-                                 [(0, b"CONNECT", b""), (0, b"POST", b"body"),
-                                  (1, b"CONNECT", b""), (1, b"POST", b"body")])
-                self.assertEqual(peer.requests[2][1].headers["Own"], "yes")
-
-
-@http_peer.over_tls
-class InterruptTests(ClosureTestCase):
-
-    def test_while_looking(self):
-        class Interrupt(BaseException):
-            pass
-
-        received = http.client._reader.Received
-        for function in "poll", "_would_not_wait", "_receive":
-            with (self.subTest(function),
-                  self.idle(lambda link: link.send(b"\r\n")) as (peer, conn)):
-                with mock.patch.object(received, function,
-                                       side_effect=Interrupt):
-                    with self.assertRaises(Interrupt):
-                        conn.request("POST", "/lost", b"body")
-                conn.request("GET", "/next")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-                self.assertEqual(peer.requests[1][1].target, b"/next")
-
-    def test_while_receiving(self):
-        # Whether before or after something was received.
-        def check(receive):
-            class Interrupted:
-                def recv_into(self, *args):
-                    if interrupt.is_set():
-                        receive(super().recv_into, *args)
-                        raise KeyboardInterrupt
-                    return super().recv_into(*args)
-
-            interrupt = threading.Event()
-            with self.idle(lambda link: link.send(b"\r\n"),
-                           mixin=Interrupted) as (peer, conn):
-                sock = conn.sock
-                interrupt.set()
-                with self.assertRaises(KeyboardInterrupt):
-                    conn.request("POST", "/lost", b"body")
-                self.assertEqual(sock.gettimeout(), support.SHORT_TIMEOUT)
-                self.assertIsNone(conn.sock)
-                interrupt.clear()
-                conn.request("GET", "/next")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-                self.assertEqual([(number, request.target)
-                                  for number, request in peer.requests],
-                                 [(0, b"/first"), (1, b"/next")])
-
-        check(lambda receive, *args: None)
-        check(lambda receive, *args: receive(*args))
-
-
-class OtherSocketsTests(ClosureTestCase):
-
-    # Guard: what cannot be asked counts as healthy.
-    def test_a_socket_that_only_looks_like_one(self):
-        class Socket:
+    # Guard: what cannot be asked is used as before.
+    def test_foreign_socket(self):
+        class Wrapper:
             def __init__(self, sock):
                 self.sendall = sock.sendall
                 self.makefile = sock.makefile
                 self.close = sock.close
 
-        def script(link):
-            link.answer(b"first")
-            link.answer(b"second")
-
-        with Peer(script) as peer:
+        with Peer(keep, tls=self.tls) as peer:
             conn = peer.connect()
             conn.connect()
-            conn.sock = Socket(conn.sock)
-            for body in b"first", b"second":
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), body)
+            conn.sock = Wrapper(conn.sock)
+            for _ in range(2):
+                self.assertEqual(get(conn, "POST", b"body"), b"kept")
 
-    # Guard: urllib3 borrows makefile() like that for pyOpenSSL, where a
-    # timeout of 0 does not do what it does here.
-    def test_a_socket_that_borrows_makefile(self):
-        class Socket:
-            _closed = False
-            _io_refs = 0
-            makefile = socket.socket.makefile
 
-            def __init__(self, sock):
-                self.sendall = sock.sendall
-                self.recv_into = sock.recv_into
-                self.close = sock.close
+class TunnelTests(ClosureTestCase):
 
-            def _decref_socketios(self):
-                self._io_refs -= 1
+    def test_tunnel_is_made_again(self):
+        class Connection(HTTPConnection):
+            def _tunnel(self):
+                self.sock.sendall(b"CONNECT %s:80 HTTP/1.1\r\nA: b\r\n\r\n"
+                                  % self._tunnel_host.encode())
+                with self.sock.makefile("rb", 0) as file:
+                    while file.readline() != b"\r\n":
+                        pass
 
         def script(link):
-            link.answer(b"first")
-            link.answer(b"second")
+            link.request()
+            link.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            answer_and_close(link)
 
-        with Peer(script) as peer:
-            conn = peer.connect()
+        for cls in HTTPConnection, Connection:
+            with self.subTest(cls), Peer(script, script) as peer:
+                conn = peer.connect(cls)
+                conn.set_tunnel("destination.example", 80, {"A": "b"})
+                for _ in range(2):
+                    self.assertEqual(get(conn, "POST", b"body"), b"one")
+                    wait_readable(conn.sock)
+                self.assertEqual([(number, request.method, request.body)
+                                  for number, request in peer.requests],
+                                 [(0, b"CONNECT", b""), (0, b"POST", b"body"),
+                                  (1, b"CONNECT", b""), (1, b"POST", b"body")])
+                self.assertEqual(peer.requests[2][1].headers["A"], "b")
+
+    # httplib2 calls its connect() explicitly, and makes the socket there.
+    def test_connect_that_is_overridden(self):
+        class Connection(HTTPConnection):
+            def connect(self):
+                self.sock = socket.create_connection((self.host, self.port),
+                                                     self.timeout)
+
+        with Peer(*[answer_and_close] * 5) as peer:
+            conn = peer.connect(Connection)
             conn.connect()
-            conn.sock = Socket(conn.sock)
-            for body in b"first", b"second":
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), body)
-
-    # Guard: the same for a subclass that makes its own kind of file.
-    def test_a_subclass_of_socket(self):
-        class Socket(socket.socket):
-            def makefile(self, *args, **kwargs):
-                return super().makefile(*args, **kwargs)
-
-        def script(link):
-            link.answer(b"first")
-            link.answer(b"second")
-
-        with Peer(script) as peer:
-            conn = peer.connect()
-            conn.connect()
-            conn.sock = Socket(fileno=conn.sock.detach())
-            conn.sock.settimeout(support.SHORT_TIMEOUT)
-            for body in b"first", b"second":
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), body)
+            for _ in range(5):
+                self.assertEqual(get(conn), b"one")
+                wait_readable(conn.sock)
+            self.assertEqual(peer.accepted, 5)
 
 
-    # Guard: nor can TLS be asked without the ssl module's sockets.
-    @unittest.skipUnless(http_peer.ssl, "needs the ssl module")
-    def test_memory_bio(self):
-        def script(link):
-            link.answer(b"first")
-            link.answer(b"second")
+class KeyUpdater:
+    """A TLS 1.3 server that updates its keys, which module ssl cannot do.
 
-        for tls in (http_peer.ssl.TLSVersion.TLSv1_2,
-                    http_peer.ssl.TLSVersion.TLSv1_3):
-            with self.subTest(tls=tls), Peer(script, tls=tls,
-                                             tickets=2) as peer:
-                conn = http.client.HTTPConnection(
-                    http_peer.HOST, peer.port, timeout=support.SHORT_TIMEOUT)
-                self.addCleanup(conn.close)
-                conn.connect()
-                conn.sock = http_peer.BIOSocket(conn.sock,
-                                                peer.client_context())
-                for body in b"first", b"second":
-                    conn.request("POST", "/", b"body")
-                    self.assertEqual(conn.getresponse().read(), body)
+    This is "openssl s_server".  It sends what it reads from its standard
+    input, unless that is a command, and prints what it receives.
+    """
+
+    def __enter__(self):
+        if not shutil.which("openssl") or sys.platform == "win32":
+            raise unittest.SkipTest("needs a program that has s_server")
+        self._process = subprocess.Popen(
+            ["openssl", "s_server", "-accept", f"{HOST}:0", "-tls1_3",
+             "-cert", CERTFILE, "-num_tickets", "0"], bufsize=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        self._printed = b""
+        self.client = None
+        try:
+            if self._wait_for(b"ACCEPT ") is None:
+                raise unittest.SkipTest("needs s_server -num_tickets")
+            port = int(self._wait_for(b"\n").rpartition(b":")[2])
+        except BaseException:
+            self.__exit__()
+            raise
+        self.client = http.client.HTTPSConnection(
+            HOST, port, timeout=support.SHORT_TIMEOUT,
+            context=ssl.create_default_context(cafile=CERTFILE))
+        return self
+
+    def __exit__(self, *args):
+        if self.client is not None:
+            self.client.close()
+        self._process.kill()
+        self._process.communicate()     # closes the pipes, too
+
+    def _wait_for(self, mark):
+        # Return what is printed before *mark*; None if that never comes.
+        while mark not in self._printed:
+            wait_readable(self._process.stdout)
+            data = self._process.stdout.read(65536)
+            if not data:
+                return None
+            self._printed += data
+        before, _, self._printed = self._printed.partition(mark)
+        return before
+
+    def exchange(self):
+        self.client.request("GET", "/")
+        self._wait_for(b" HTTP/1.1\r\n")
+        self._wait_for(b"\r\n\r\n")
+        self._process.stdin.write(response(b"hello"))
+        return self.client.getresponse().read()
+
+    def send(self, data):
+        """Send *data*; b"k\\n" updates the keys, b"K\\n" those of both."""
+        self._process.stdin.write(data)
+        wait_readable(self.client.sock)
 
 
-@support.requires_subprocess()
-class OtherModulesTests(unittest.TestCase):
-    """The same tests where other modules are not what they usually are."""
+@unittest.skipUnless(ssl, "needs the ssl module")
+class TLS13Tests(ClosureTestCase):
+    """A descriptor is readable, and there is nothing to read."""
 
-    def check(self, **kwargs):
-        http_peer.run_without_ssl("test.test_http_closure", "ReplacedTests",
-                                  "RefusedTests", "KeptTests", **kwargs)
+    tls = ssl and ssl.TLSVersion.TLSv1_3
 
-    def test_without_the_ssl_module(self):
-        self.check()
-
-    def test_sockets_that_wait_by_themselves(self):
-        self.check(setup=http_peer.WAITING)
-
-
-@unittest.skipUnless(http_peer.ssl, "needs the ssl module")
-class TicketTests(ClosureTestCase):
-
-    if http_peer.ssl:
-        tls = http_peer.ssl.TLSVersion.TLSv1_3
-
-    # Guard: session tickets make an idle connection readable.
+    # Guard: session tickets are not the end.
     def test_tickets(self):
-        def script(link):
-            while link.answer(b"hello"):
-                pass
-
         for tickets in 2, 200:
             with (self.subTest(tickets=tickets),
-                  Peer(script, tls=self.tls, tickets=tickets) as peer):
+                  Peer(keep, tls=self.tls, tickets=tickets) as peer):
                 conn = peer.connect()
                 conn.connect()
                 wait_readable(conn.sock)
                 for _ in range(3):
-                    conn.request("POST", "/", b"body")
-                    self.assertEqual(conn.getresponse().read(), b"hello")
+                    self.assertEqual(get(conn, "POST", b"body"), b"kept")
                 self.assertEqual(peer.accepted, 1)
 
-    # Guard: so do new keys.
+    @unittest.skipUnless(hasattr(select, "POLLRDHUP"), "needs POLLRDHUP")
+    def test_end_after_tickets(self):
+        for name, act in self.ends().items():
+            with (self.subTest(name),
+                  Peer(lambda link: (act(link), link.close()), fresh,
+                       tls=self.tls, tickets=2) as peer):
+                conn = peer.connect()
+                conn.connect()
+                poller = select.poll()
+                poller.register(conn.sock, select.POLLRDHUP)
+                self.assertTrue(poller.poll(support.SHORT_TIMEOUT * 1000))
+                self.assertEqual(get(conn, "POST", b"body"), b"fresh")
+
+    # Guard: new keys are not the end either.
+    @support.requires_subprocess()
     def test_key_updates(self):
         with KeyUpdater() as server:
-            conn = server.client
-            conn.connect()
-            sock = conn.sock
-            for number in range(4):
-                conn.request("GET", f"/{number}")
-                server.answer(b"/%d" % number)
-                self.assertEqual(conn.getresponse().read(), b"/%d" % number)
-                server.update_keys(both=bool(number % 2))
-                self.assertIs(conn.sock, sock)
+            server.client.connect()
+            sock = server.client.sock
+            for command in b"k\n", b"K\n", b"k\n":
+                self.assertEqual(server.exchange(), b"hello")
+                server.send(command)
+                self.assertIs(server.client.sock, sock)
 
-    def test_what_follows_a_key_update(self):
-        for both in False, True:
-            with self.subTest(both=both), KeyUpdater() as server:
-                conn = server.client
-                conn.request("GET", "/first")
-                server.answer(b"/first")
-                self.assertEqual(conn.getresponse().read(), b"/first")
-                sock = conn.sock
-                server.update_keys(both=both)
-                self.assertIs(conn.poll_response(), False)
+    @support.requires_subprocess()
+    def test_bytes_after_a_key_update(self):
+        for command in b"k\n", b"K\n":
+            with self.subTest(command), KeyUpdater() as server:
+                self.assertEqual(server.exchange(), b"hello")
+                sock = server.client.sock
+                server.send(command)
+                server.client.request("GET", "/")
+                self.assertIs(server.client.sock, sock)
+                server._process.stdin.write(response(b"hello"))
+                server.client.getresponse().read()
                 server.send(b"HTTP/1.1 200 Stray\n\n")
-                conn.request("GET", "/second")
-                self.assertIsNot(conn.sock, sock)
-                server.answer(b"/second")
-                self.assertEqual(conn.getresponse().read(), b"/second")
+                server.client.request("GET", "/")
+                self.assertIsNot(server.client.sock, sock)
 
-    # Nor is a request for a client certificate an end.
-    @unittest.skipUnless(hasattr(http_peer.ssl.SSLSocket if http_peer.ssl
-                                 else None, "verify_client_post_handshake"),
+    # Guard: nor is a request for a certificate.
+    @unittest.skipUnless(ssl and hasattr(ssl.SSLSocket,
+                                         "verify_client_post_handshake"),
                          "needs post-handshake authentication")
     def test_post_handshake_authentication(self):
         asked = threading.Event()
@@ -746,46 +522,48 @@ class TicketTests(ClosureTestCase):
             link.sock.verify_client_post_handshake()
             link.send(b"\r\n")      # with which the request goes out
             asked.set()
-            link.answer(b"hello")
+            keep(link)
 
         with Peer(script, tls=self.tls) as peer:
             peer.server_context.post_handshake_auth = True
-            peer.server_context.verify_mode = http_peer.ssl.CERT_OPTIONAL
+            peer.server_context.verify_mode = ssl.CERT_OPTIONAL
             context = peer.client_context()
             context.post_handshake_auth = True
             conn = peer.connect(context=context)
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"hello")
+            self.assertEqual(get(conn), b"hello")
             asked.wait(support.SHORT_TIMEOUT)
             wait_readable(conn.sock)
-            conn.request("POST", "/", b"body")
-            self.assertEqual(conn.getresponse().read(), b"hello")
-            self.assertEqual(peer.accepted, 1)
+            self.assertEqual(get(conn, "POST", b"body"), b"kept")
 
-    @unittest.skipUnless(hasattr(select, "POLLRDHUP"), "needs POLLRDHUP")
-    def test_the_end_after_tickets(self):
-        def fresh(link):
-            link.answer(b"fresh")
 
-        for name in ENDS.keys() | TLS_ENDS.keys():
-            act = (ENDS | TLS_ENDS)[name]
+@support.requires_subprocess()
+class ImportTests(unittest.TestCase):
 
-            def script(link):
-                act(link)
-                link.close()
-
-            with (self.subTest(name), Peer(script, fresh, tls=self.tls,
-                                           tickets=2) as peer):
-                conn = peer.connect()
-                conn.connect()
-                self.wait_end(conn.sock)
-                conn.request("POST", "/", b"body")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-
-    def wait_end(self, sock):
-        poller = select.poll()
-        poller.register(sock, select.POLLRDHUP)
-        self.assertTrue(poller.poll(support.SHORT_TIMEOUT * 1000))
+    def test_without_ssl_and_poll(self):
+        assert_python_ok("-W", "error", "-c", f"""if True:
+            import select, socket, sys
+            sys.path[:] = {sys.path!r}
+            sys.modules["_ssl"] = None
+            if hasattr(select, "poll"):
+                del select.poll
+            import http.client
+            assert not hasattr(http.client, "HTTPSConnection")
+            client, server = socket.socketpair()
+            with client, server:
+                conn = http.client.HTTPConnection("localhost")
+                conn.sock = client
+                for _ in range(2):
+                    conn.request("GET", "/")
+                    server.sendall({response(b"hello")!r})
+                    assert conn.getresponse().read() == b"hello"
+                server.close()
+                try:
+                    conn.request("GET", "/")
+                except http.client.RemoteDisconnected:
+                    assert conn.sock is None
+                else:
+                    raise AssertionError
+            """)
 
 
 if __name__ == "__main__":

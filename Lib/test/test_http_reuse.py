@@ -1,383 +1,273 @@
-"""A connection is used again only after a response that ended exactly
-where its framing said, and after a request that was sent whole
-(RFC 9112, sections 6.3, 9.2 and 9.3)."""
+"""Tests of when http.client uses a connection again, and what it reads then.
+
+A connection is used for another request only when the request before was sent
+whole and the response to it was received to exactly where its framing ends it
+(RFC 9112, sections 6.3, 9.2 and 9.3).
+"""
 
 import contextlib
-import copy
-import functools
+import gzip
 import http.client
 import io
-import pickle
+import shutil
 import socket
 import threading
 import unittest
-from test import http_peer, support
-from test.http_peer import Peer, chunked, response, wait_readable
-from unittest import mock
+from http.client import (CannotSendRequest, HTTPConnection, HTTPException,
+                         HTTPResponse, RemoteDisconnected, ResponseNotReady)
+from test import support
+try:
+    from test import http_peer
+except ImportError:
+    import http_peer
+
+FRAMINGS, Peer = http_peer.FRAMINGS, http_peer.Peer
+chunked, in_pieces = http_peer.chunked, http_peer.in_pieces
+response, wait_readable = http_peer.response, http_peer.wait_readable
 
 support.requires_working_socket(module=True)
 
-# 64 bytes long, so that a body made of it shows a status line wherever a
-# reader whose buffer has a usual size stops.
-FORGED = b"HTTP/1.1 200 Forged\r\nContent-Length: 6\r\nX: xxxxxxxxxxx\r\n\r\nFORGED"
-assert len(FORGED) == 64
+FORGED = response(b"forged")
+# A response of which FORGED would be the rest.
+HALF = response(b"abcde" + FORGED)[:-len(FORGED)]
+CHUNKS = chunked(b"5\r\nfirst\r\n", b"0\r\n\r\n")
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+BODILESS = [FRAMINGS[name] for name in ("an empty body", "HEAD", "204", "304")]
+
+
+def readinto(received):
+    data, buffer = b"", bytearray(2)
+    while n := received.readinto(buffer):
+        data += buffer[:n]
+    return data
+
+
+def copy(received):
+    file = io.BytesIO()
+    shutil.copyfileobj(received.fp, file)
+    return file.getvalue()
+
+
+READS = {
+    "read()": HTTPResponse.read,
+    "read(2)": lambda received: b"".join(iter(lambda: received.read(2), b"")),
+    "read1()": lambda received: b"".join(iter(received.read1, b"")),
+    "readinto()": readinto,
+    "peek()": lambda received: received.peek() and received.read(),
+    "iteration": b"".join,
+}
+FP_READS = {"fp.read()": lambda received: received.fp.read(), "copy": copy}
+
+
+def close_later(received):
+    received.read(2)
+    received.close()
+
+
+def leave_with(received):
+    with received:
+        pass
+
+
+def drop(received):
+    """Refer no longer to a response: this closes it."""
+
+
+LEAVES = HTTPResponse.close, close_later, leave_with, drop
+
+
+def fresh(link):
+    """The script for a connection that replaces another one."""
+    link.answer(b"fresh")
+
+
+def keep(link):
+    while link.answer(b"kept"):
+        pass
 
 
 class ReuseTestCase(unittest.TestCase):
 
     tls = None
 
-    def read(self, received):
-        return received.read()
+    @contextlib.contextmanager
+    def serve(self, first, second=fresh, cls=None, mixin=None):
+        """Provide a connection to a peer with these scripts, self.peer.
 
-    def exchange(self, first, read=None, method="GET", body=None):
-        """Make a request that is answered by the bytes *first*, read the
-        response by *read*, and make another request.
+        If *first* is bytes, it is sent upon the first request, and FORGED
+        upon the second.
+        """
+        def forge(link):
+            link.request()
+            link.send(first)
+            if link.request():
+                link.send(FORGED)
 
-        Return what the first brought and which connection, counted from
-        0, carried the second.
+        script = forge if isinstance(first, bytes) else first
+        with Peer(script, second, tls=self.tls) as self.peer:
+            yield self.peer.connect(cls, mixin=mixin)
+
+    def exchange(self, message, read=HTTPResponse.read, *, method="GET",
+                 cls=None, mixin=None):
+        """Make two requests; the first is answered by *message*.
+
+        Return what read(response) returned, and the body of the second
+        response: b"kept" on the same connection, b"fresh" on a new one.
         """
         def script(link):
             link.request()
-            try:
-                link.send(first)
-            except OSError:     # the client did not want all of it
-                return
-            link.answer(b"second")
+            link.send(message)
+            link.answer(b"kept")
 
-        with Peer(script, script, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request(method, "/first", body)
-            result = (read or self.read)(conn.getresponse())
-            # The second script answers with *first* again.
-            conn.request(method, "/second")
-            conn.getresponse()
-            self.assertEqual(len(peer.requests), 2)
-            return result, peer.requests[1][0]
+        with self.serve(script, cls=cls, mixin=mixin) as conn:
+            conn.request(method, "/first")
+            result = read(conn.getresponse())
+            conn.request("GET", "/second")
+            second = conn.getresponse().read()
+            self.assertEqual([number for number, _ in self.peer.requests],
+                             [0, 0] if second == b"kept" else [0, 1])
+            return result, second
 
-    def check_kept(self, first, **kwargs):
-        self.assertEqual(self.exchange(first, **kwargs)[1], 0, first)
+    def check(self, expected, *args, **kwargs):
+        self.assertEqual(self.exchange(*args, **kwargs)[1], expected)
 
-    def check_left(self, first, result=None, **kwargs):
-        received, number = self.exchange(first, **kwargs)
-        self.assertEqual(number, 1, first)
-        if result is not None:
-            self.assertEqual(received, result)
+    def get(self, conn, method="GET"):
+        conn.request(method, "/")
+        return conn.getresponse()
+
+    def check_fresh(self, conn):
+        self.assertEqual(self.get(conn).read(), b"fresh")
+
+
+@http_peer.over_tls
+class ReadTests(ReuseTestCase):
+
+    # Guard: a connection in good order is used again.
+    def test_response_read_to_its_end_keeps_connection(self):
+        for name, (method, message) in FRAMINGS.items():
+            for size in 1, 3, 1000:
+                with self.subTest(name, size=size):
+                    self.check(b"kept", message, method=method,
+                               mixin=in_pieces(size))
+
+    def test_unasked_bytes_are_never_a_response(self):
+        for name, (method, message) in FRAMINGS.items():
+            for expected, extra in (
+                (b"fresh", FORGED), (b"fresh", b"H"), (b"fresh", b"\0"),
+                (b"fresh", b"\r\n" + FORGED), (b"fresh", b"forged"),
+                # RFC 9112, section 2.2.
+                (b"kept", b"\r\n"), (b"kept", b"\n\r\n"),
+            ):
+                with self.subTest(name, extra=extra):
+                    self.check(expected, message + extra, method=method)
+
+    def test_every_way_of_reading_ends_with_the_response(self):
+        coded = chunked(b"5\r\nfi\nst\r\n", b"0\r\n\r\n")
+        for name, read in (READS | FP_READS).items():
+            for message in response(b"fi\nst"), coded:
+                body = (coded.partition(b"\r\n\r\n")[2]
+                        if message is coded and name in FP_READS
+                        else b"fi\nst")
+                for expected, extra in (b"kept", b""), (b"fresh", FORGED):
+                    with self.subTest(name, message=message, extra=extra):
+                        self.assertEqual(self.exchange(message + extra, read),
+                                         (body, expected))
+
+    def test_fp_never_reads_the_next_response(self):
+        with self.serve(keep) as conn:
+            received = self.get(conn)
+            self.assertEqual(received.fp.read(), b"kept")
+            conn.request("GET", "/")
+            wait_readable(conn.sock)
+            self.assertEqual(received.fp.read(), b"")
+            self.assertEqual(conn.getresponse().read(), b"kept")
 
 
 @http_peer.over_tls
 class UnreadTests(ReuseTestCase):
-    """The body was not read to its end."""
 
-    def test_closed_before_the_end(self):
-        def read(received):
-            data = received.read(3)
-            received.close()
-            return data
-
-        half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcde"
-        self.check_left(half, b"abc", read=read)
-        self.check_left(chunked(b"5\r\nabcde\r\n"), b"abc", read=read)
-        self.check_kept(response(b"abc"), read=read)
-
-    def test_left_by_with(self):
-        def read(received):
-            with received:
-                return received.read(3)
-
-        half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcde"
-        self.check_left(half, b"abc", read=read)
-
-    def test_closed_unread(self):
-        half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcde"
-        close = http.client.HTTPResponse.close
-        self.check_left(half, read=close)
-        self.check_left(chunked(b"5\r\nabcde\r\n"), read=close)
-        self.check_kept(response(b""), read=close)
-        self.check_kept(response(b"", status=b"304 Not Modified"), read=close)
-
-    def test_forged_response(self):
-        # The body of the first response must not pass for the second one.
-        body = FORGED * 4096
-
-        def script(link):
-            link.request()
-            link.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
-                      % len(body))
-            try:
-                link.send(body)
-            except OSError:
-                pass
-
-        def honest(link):
-            link.answer(b"honest")
-
-        with Peer(script, honest, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/upload")
-            received = conn.getresponse()
-            received.read(64)
-            received.close()
-            conn.request("GET", "/account")
-            self.assertEqual(conn.getresponse().read(), b"honest")
-
-    def test_the_server_learns_of_it(self):
-        closed = []
-
-        def script(link):
-            link.request()
-            link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
-            closed.append(link.wait_closed())
-
-        with Peer(script, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/")
-            conn.getresponse().close()
-            self.assertIsNone(conn.sock)
-            peer.join()
-            self.assertEqual(closed, [b""])
-
-    def test_another_request_was_sent(self):
-        def script(link):
-            link.request()
-            link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 70\r\n\r\nabcde")
-            link.request()
-            link.wait_closed()
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/first")
-            first = conn.getresponse()
-            conn.request("GET", "/second")
-            first.close()
-            with self.assertRaises(http.client.RemoteDisconnected):
-                conn.getresponse()
-            self.assertIsNone(conn.sock)
-            conn.request("GET", "/third")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-
-
-class TruncatedTests(ReuseTestCase):
-    """The body was cut short; the connection is dead, or says it is not."""
-
-    def check_cut(self, first, read):
-        def script(link):
-            link.request()
-            link.send(first)
-            link.sock.shutdown(socket.SHUT_WR)
-            link.wait_closed()
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/first")
-            received = conn.getresponse()
-            # Whether this raises is not the point here.
-            with contextlib.suppress(http.client.IncompleteRead):
-                read(received)
-            conn.request("POST", "/second", b"body")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-
-    def test_content_length(self):
-        cut = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcde"
-
-        def read(received):
-            with self.assertRaises(http.client.IncompleteRead):
-                received.read()
-
-        def read_amounts(received):
-            while received.read(3):
-                pass
-
-        def read1(received):
-            while received.read1():
-                pass
-
-        def readinto(received):
-            while received.readinto(bytearray(3)):
-                pass
-
-        def readline(received):
-            while received.readline():
-                pass
-
-        for function in read, read_amounts, read1, readinto, readline:
-            with self.subTest(function.__name__):
-                self.check_cut(cut, function)
-
-    def test_chunked(self):
-        def read(received):
-            with received, self.assertRaises(http.client.IncompleteRead):
-                received.read()
-
-        self.check_cut(chunked(b"5\r\nabc"), read)
-        self.check_cut(chunked(b"5\r\nabcde"), read)
-        self.check_cut(chunked(b"5\r\nabcde\r\n"), read)
-        self.check_cut(chunked(b"5\r\nabcde\r\n5"), read)
-
-    def test_the_end_of_the_chunks(self):
-        # The body is complete, the message is not.
-        def read(received):
-            self.assertEqual(received.read(), b"abcde")
-
-        self.check_cut(chunked(b"5\r\nabcde\r\n0\r\n"), read)
-        self.check_cut(chunked(b"5\r\nabcde\r\n0\r\nA: b\r\n"), read)
-
-
-@http_peer.over_tls
-class FramingTests(ReuseTestCase):
-    """Peers may differ on where the response ends."""
-
-    def head(self, *fields, status=b"200 OK", version=b"HTTP/1.1"):
-        return b"\r\n".join([version + b" " + status, *fields, b"", b""])
-
-    def test_transfer_encoding(self):
-        body = b"3\r\nabc\r\n0\r\n\r\n"
-        te = b"Transfer-Encoding: chunked"
-        self.check_kept(self.head(te) + body)
-        self.check_kept(self.head(b"Transfer-Encoding: Chunked") + body)
-        self.check_left(self.head(te, b"Content-Length: 3") + body, b"abc")
-        self.check_left(self.head(b"Content-Length: 3", te) + body, b"abc")
-        self.check_left(self.head(te, te) + body, b"abc")
-        self.check_left(self.head(te, version=b"HTTP/1.0",
-                                  *[b"Connection: keep-alive"]) + body)
-        for coding in b"gzip, chunked", b"chunked, chunked", b"x", b"identity":
-            te = b"Transfer-Encoding: " + coding
-            self.check_left(self.head(te, b"Content-Length: 3") + body,
-                            b"3\r\n")
-
-    def test_content_length(self):
-        one = b"Content-Length: 3"
-        self.check_kept(self.head(one) + b"abc")
-        self.check_kept(self.head(one, one) + b"abc")
-        self.check_kept(self.head(one + b" \t") + b"abc")
-        self.check_left(self.head(one, b"Content-Length: 5") + b"abcde")
-        for length in b"+3", b"0_3", b"\xb2 3", b"3\x0b":
-            def read(received):
-                return received.read(3)
-            self.check_left(self.head(b"Content-Length: " + length) + b"abc",
-                            b"abc", read=read)
-
-    def test_no_content(self):
-        status = b"204 No Content"
-        te = b"Transfer-Encoding: chunked"
-        self.check_kept(self.head(status=status))
-        self.check_kept(self.head(b"Content-Length: 0", status=status))
-        self.check_left(self.head(b"Content-Length: 3", status=status), b"")
-        self.check_left(self.head(te, status=status) + b"0\r\n\r\n", b"")
-
-    def test_not_modified(self):
-        # Its Content-Length is that of the body which is not there.
-        status = b"304 Not Modified"
-        te = b"Transfer-Encoding: chunked"
-        self.check_kept(self.head(b"Content-Length: 3", status=status))
-        self.check_left(self.head(te, status=status) + b"0\r\n\r\n", b"")
-
-    def test_head(self):
-        te = b"Transfer-Encoding: chunked"
-        self.check_kept(self.head(te), method="HEAD")
-        self.check_kept(self.head(b"Content-Length: 3"), method="HEAD")
-        self.check_left(self.head(te, b"Content-Length: 3"), method="HEAD")
-
-    def test_connection_options(self):
-        length = b"Content-Length: 3"
-        for options in b"close", b"Close", b"x, close", b"close,x", b",close":
-            with self.subTest(options=options):
-                self.check_left(self.head(length, b"Connection: keep-alive",
-                                          b"Connection: " + options) + b"abc")
-                self.check_left(self.head(length, b"Keep-Alive: timeout=5",
-                                          b"Connection: " + options,
-                                          version=b"HTTP/1.0") + b"abc")
-        for options in b"keep-alive", b"x", b"x, keep-alive":
-            with self.subTest(options=options):
-                self.check_kept(self.head(length, b"Connection: " + options)
-                                + b"abc")
-
-    def test_a_line_that_is_no_field(self):
-        # The parser stops there.  What follows may have been framing.
-        length = b"Content-Length: 3"
-        for line in b"no field", b"Transfer-Encoding : chunked", b"\xff: x":
-            with self.subTest(line=line):
-                self.check_left(self.head(length, line) + b"abc", b"abc")
-
-    def test_structured_content_types(self):
-        # An HTTPMessage of these types has no plain payload.
-        length = b"Content-Length: 3"
-        for content in (b"multipart/mixed; boundary=x", b"multipart/mixed",
-                        b"message/rfc822", b"message/delivery-status"):
-            with self.subTest(content=content):
-                content = b"Content-Type: " + content
-                self.check_kept(self.head(content, length) + b"abc")
-                self.check_left(self.head(content, length, b"no field")
-                                + b"abc")
-
-    def test_chunks(self):
-        for lines in (
-            (b"3\r\n", b"abc\r\n", b"0\r\n", b"\r\n"),
-            (b"03;a=b\r\n", b"abc\r\n", b"000 ;c\r\n", b"A: b\r\n", b"\r\n"),
+    def test_response_that_has_not_come_whole_closes_connection(self):
+        for message in (
+            HALF, response(b"first")[:-1], response(FORGED * 9999),
+            CHUNKS[:-1], CHUNKS[:-5], CHUNKS[:-7], CHUNKS[:-10],
+            chunked(b"5\r\nfirst\r\n", b"0\r\nA: b\r\n"),
+            chunked(b"5\r\nfirst\r\n", b"x\r\nabc"),
         ):
-            self.check_kept(chunked(*lines))
-        for lines in (
-            (b"0x3\r\n", b"abc\r\n", b"0\r\n", b"\r\n"),
-            (b"+3\r\n", b"abc\r\n", b"0\r\n", b"\r\n"),
-            (b" 3\r\n", b"abc\r\n", b"0\r\n", b"\r\n"),
-            (b"3_\r\n".replace(b"3_", b"0_3"), b"abc\r\n", b"0\r\n", b"\r\n"),
-            (b"00000000000000003\r\n", b"abc\r\n", b"0\r\n", b"\r\n"),
-            (b"3\n", b"abc\r\n", b"0\r\n", b"\r\n"),
-            (b"3;\r\r\n", b"abc\r\n", b"0\r\n", b"\r\n"),
-            (b"3\r\n", b"abcxx", b"0\r\n", b"\r\n"),
-            (b"3\r\n", b"abc\n\n", b"0\r\n", b"\r\n"),
-            (b"3\r\n", b"abc\r\n", b"-0\r\n", b"\r\n"),
-            (b"3\r\n", b"abc\r\n", b"0\n", b"\r\n"),
-            (b"3\r\n", b"abc\r\n", b"0\r\n", b"\n"),
-            (b"3\r\n", b"abc\r\n", b"0\r\n", b"A: b\n", b"\r\n"),
+            for leave in LEAVES:
+                with (self.subTest(message=message[:80], leave=leave),
+                      self.serve(message) as conn):
+                    leave(self.get(conn))
+                    self.check_fresh(conn)
+
+    def test_chunked_response_without_a_chunk(self):
+        # Its chunk_left is None, as at the end.
+        for leave in HTTPResponse.close, leave_with, drop:
+            with self.subTest(leave), self.serve(chunked()) as conn:
+                leave(self.get(conn))
+                self.check_fresh(conn)
+
+    def test_response_that_has_come_whole_need_not_be_read(self):
+        for message in response(b"first"), CHUNKS, chunked(
+                b"3\r\nfir\r\n2;x\r\nst\r\n", b"0\r\nA: b\r\n\r\n"):
+            for leave in LEAVES:
+                with self.subTest(message=message, leave=leave):
+                    self.check(b"kept", message, leave)
+                    self.check(b"fresh", message + FORGED, leave)
+
+    def test_response_without_a_body_need_not_be_closed(self):
+        def look(received):
+            # Some look here for the address of the server.
+            opened.append(received)
+            self.assertTrue(received.fp.raw._sock.getpeername())
+
+        opened = []
+        for method, message in BODILESS:
+            with self.subTest(message):
+                self.check(b"kept", message, look, method=method)
+        for received in opened:
+            received.close()
+
+    def test_cut_response_closes_connection(self):
+        # Whether reading it raises is another question.
+        def script(link):
+            link.request()
+            link.send(message)
+            link.close()
+
+        for message in (
+            response(b"first")[:-1], response(b"first")[:-5],
+            CHUNKS[:-1], CHUNKS[:-2], CHUNKS[:-5], CHUNKS[:-7], CHUNKS[:-10],
         ):
-            with self.subTest(lines=lines):
-                self.check_left(chunked(*lines), b"abc")
-
-    def test_a_chunk_that_cannot_be_read(self):
-        def read(received):
-            with received, self.assertRaises(http.client.IncompleteRead):
-                received.read()
-
-        self.check_left(chunked(b"3\r\nabc\r\nx\r\n"), read=read)
+            for name, read in (READS | FP_READS).items():
+                with (self.subTest(name, message=message),
+                      self.serve(script) as conn):
+                    with contextlib.suppress(http.client.IncompleteRead):
+                        read(self.get(conn))
+                    self.check_fresh(conn)
 
 
 @http_peer.over_tls
 class SendingTests(ReuseTestCase):
-    """The response was there before the request had been sent whole."""
+    """The response comes as soon as the server has the header section."""
 
-    def sending(self, send):
-        """Answer as soon as the head has come; *send* sends a request.
-
-        Return which connection carries the next request.
-        """
+    def check_sending(self, expected, send, mixin=None):
         def script(link):
             while link.reader.readline() not in (b"\r\n", b""):
                 pass
             link.send(response(b"early"))
             later.append(link.wait_closed())
 
-        def fresh(link):
-            link.wait_closed()
-
         later = []
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
+        with self.serve(script, mixin=mixin) as conn:
             send(conn)
             self.assertEqual(conn.getresponse().read(), b"early")
-            old = conn.sock
-            conn.request("GET", "/next")
-            kept = conn.sock is old
+            if expected == b"fresh":
+                self.check_fresh(conn)
+            else:
+                conn.request("GET", "/next")
             conn.close()
-            peer.join()
-        self.assertEqual(b"GET /next" in later[0], kept)
-        return 0 if kept else 1
+            self.peer.join()
+        self.assertEqual(b"GET " in later[0], expected == b"kept")
 
     def put(self, *headers, blocks=()):
         def send(conn):
@@ -387,40 +277,46 @@ class SendingTests(ReuseTestCase):
             conn.endheaders()
             for block in blocks:
                 conn.send(block)
-        return self.sending(send)
+        return send
 
-    def test_content_length(self):
+    def test_body_with_a_length(self):
         length = ("Content-Length", "6")
-        self.assertEqual(self.put(length, blocks=[b"abc", b"def"]), 0)
-        self.assertEqual(self.put(length, blocks=[[b"abc", b"def"]]), 0)
-        self.assertEqual(self.put(length, length, blocks=[b"abcdef"]), 0)
-        self.assertEqual(self.put(length), 1)
-        self.assertEqual(self.put(length, blocks=[b"abc"]), 1)
-        self.assertEqual(self.put(length, blocks=[b"abc", b"def", b"g"]), 1)
-        self.assertEqual(self.put(length, ("Content-Length", "3"),
-                                  blocks=[b"abc"]), 1)
-        self.assertEqual(self.put(blocks=[b"abc"]), 1)
+        for expected, headers, blocks in (
+            (b"kept", [length], [b"abc", bytearray(b"def")]),
+            (b"kept", [length], [[b"abc", b"def"]]),
+            (b"kept", [length], [io.BytesIO(b"abcdef")]),
+            (b"fresh", [length], []),
+            (b"fresh", [length], [b"abc"]),
+            (b"fresh", [length], [b"abc", b"defg"]),
+            (b"fresh", [("Content-Length", "3"), length], [b"abc"]),
+            (b"fresh", [length, ("Content-Length", "3")], [b"abc"]),
+            (b"fresh", [("Content-Length", "x")], [b"abc"]),
+            (b"fresh", [], [b"abc"]),
+        ):
+            with self.subTest(headers=headers, blocks=blocks):
+                self.check_sending(expected, self.put(*headers, blocks=blocks))
 
-    def test_chunked(self):
+    def test_body_in_chunks(self):
         te = ("Transfer-Encoding", "chunked")
         whole = b"3\r\nabc\r\nB;x=y\r\n0123\r\n0\r\n\r\n\r\n0\r\nT: u\r\n\r\n"
-        for size in range(1, len(whole) + 1):
+        for size in 1, 2, 3, 7, len(whole):
             blocks = [whole[i:i+size] for i in range(0, len(whole), size)]
             with self.subTest(size=size):
-                self.assertEqual(self.put(te, blocks=blocks), 0)
-        for end in 0, 8, 20, 22, 24, 27, len(whole) - 1:
-            with self.subTest(end=end):
-                self.assertEqual(self.put(te, blocks=[whole[:end]]), 1)
-        self.assertEqual(self.put(te, blocks=[whole, b"\r\n"]), 1)
-        self.assertEqual(self.put(te, blocks=[b"+3\r\nabc\r\n0\r\n\r\n"]), 1)
-        self.assertEqual(self.put(te, ("Content-Length", "3"),
-                                  blocks=[b"abc"]), 1)
-        self.assertEqual(self.put(("Transfer-Encoding", "gzip, chunked"),
-                                  blocks=[b"0\r\n\r\n"]), 1)
+                self.check_sending(b"kept", self.put(te, blocks=blocks))
+        for headers, blocks in (
+            ([te], []), ([te], [whole[:8]]), ([te], [whole[:22]]),
+            ([te], [whole[:24]]), ([te], [whole[:-1]]),
+            ([te], [whole, b"\r\n"]), ([te], [b"+3\r\nabc\r\n0\r\n\r\n"]),
+            ([te, ("Content-Length", "5")], [b"0\r\n\r\n"]),
+            ([("Content-Length", "5"), te], [b"0\r\n\r\n"]),
+            ([("Transfer-Encoding", "gzip, chunked")], [b"0\r\n\r\n"]),
+        ):
+            with self.subTest(headers=headers, blocks=blocks):
+                self.check_sending(b"fresh", self.put(*headers, blocks=blocks))
 
-    def test_a_body_that_fails(self):
+    def test_body_that_raises(self):
         def body():
-            # What is sent ends like a chunked body that is complete.
+            # This looks like the end of the chunks.
             yield b"abc\r\n0\r\n"
             raise ZeroDivisionError
 
@@ -428,962 +324,679 @@ class SendingTests(ReuseTestCase):
             with self.assertRaises(ZeroDivisionError):
                 conn.request("POST", "/", body())
 
-        self.assertEqual(self.sending(send), 1)
+        self.check_sending(b"fresh", send)
+        self.check_sending(b"kept", lambda conn: conn.request(
+            "POST", "/", iter([b"abc\r\n0\r\n", b"def"])))
 
-        def send_whole(conn):
-            conn.request("POST", "/", iter([b"abc\r\n0\r\n", b"def"]))
-
-        self.assertEqual(self.sending(send_whole), 0)
-
-    # Guard: what a subclass sends by itself is not judged.
-    def test_what_a_subclass_sends_by_itself(self):
-        class Connection(http.client.HTTPConnection):
-            def _send_output(self, message_body=None, encode_chunked=False):
-                self.sock.sendall(b"\r\n".join([*self._buffer, b"", b""]))
-                del self._buffer[:]
-
-        def script(link):
-            link.answer(b"first")
-            link.answer(b"second")
-
-        with Peer(script) as peer:
-            conn = peer.connect(Connection)
-            conn.connect()
-            for body in b"first", b"second":
+    def test_interrupted_sendall(self):
+        # Nobody knows how much of the data was sent.
+        def send(conn):
+            with self.assertRaises(KeyboardInterrupt):
+                conn.request("POST", "/", body)
+            with self.assertRaises(CannotSendRequest):
                 conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), body)
 
-    def test_through_a_tunnel(self):
-        def script(link):
-            link.answer()
-            link.answer(b"first")
-            link.answer(b"second")
+        class Interrupted:
+            def sendall(self, data, *args):
+                calls.append(1)
+                super().sendall(data[:size] if len(calls) == times else data)
+                if len(calls) == times:
+                    raise KeyboardInterrupt
 
-        def fresh(link):
-            link.answer()
-            link.answer(b"fresh")
+        for times, size, body in (
+            (1, 99999, b"x" * 1000), (2, 2, io.BytesIO(b"body")),
+            (2, 99, io.BytesIO(b"body")), (3, 99, iter([b"bo", b"dy"])),
+        ):
+            calls = []
+            with self.subTest(times=times, size=size):
+                self.check_sending(b"fresh", send, Interrupted)
 
-        for body, expected in (b"abc", b"second"), (b"ab", b"fresh"):
-            with self.subTest(body=body), Peer(script, fresh) as peer:
-                conn = peer.connect()
-                conn.set_tunnel("destination.example", 80)
-                conn.putrequest("POST", "/")
-                conn.putheader("Content-Length", "3")
-                conn.endheaders()
-                conn.send(body)
-                if body == b"ab":
-                    # The server waits for the rest: let it have that, but
-                    # not as part of the request.
-                    conn.sock.sendall(b"c")
-                self.assertEqual(conn.getresponse().read(), b"first")
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), expected)
+    def test_request_that_asks_to_close(self):
+        # The server need not say so, too.
+        for option in "close", "Close", "x, close":
+            with self.subTest(option):
+                self.check_sending(b"fresh", lambda conn: conn.request(
+                    "GET", "/", headers={"Connection": option}))
 
-    def test_the_rest_of_a_body_gets_no_connection(self):
-        def script(link):
-            link.reader.readline()
-            link.send(response(b"", b"Connection: close",
-                               status=b"413 Too Large"))
-            link.wait_closed()
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.putrequest("POST", "/")
-            conn.putheader("Content-Length", "100")
-            conn.endheaders(b"begin")
-            self.assertEqual(conn.getresponse().status, 413)
-            with self.assertRaises(http.client.NotConnected):
-                conn.send(b"GET / HTTP/1.1\r\n\r\n")
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-
-    def test_more_than_the_request(self):
+    def test_bytes_sent_after_the_request(self):
         def script(link):
             link.answer(b"first")
             link.wait_closed()
 
-        def fresh(link):
-            link.answer(b"fresh")
+        for early in False, True:
+            with self.subTest(early=early), self.serve(script) as conn:
+                received = self.get(conn)
+                if early:
+                    conn.send(b"GET /half")
+                self.assertEqual(received.read(), b"first")
+                if not early:
+                    conn.send(b"GET /half")
+                self.check_fresh(conn)
 
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"first")
-            conn.send(b"GET /half")
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-
-    def test_lines_of_a_request_that_was_not_sent(self):
-        def script(link):
-            link.answer(b"abc")
-
-        with Peer(script) as peer:
-            conn = peer.connect()
-            with self.assertRaises(ValueError):
-                conn.request("GET", "/first", headers={"A": "b\nc"})
-            conn.close()
-            conn.request("GET", "/second")
-            self.assertEqual(conn.getresponse().read(), b"abc")
-            self.assertEqual(peer.requests[0][1].target, b"/second")
-
-
-@http_peer.over_tls
-class FailureTests(ReuseTestCase):
-    """A read or getresponse() failed, or what follows is not HTTP."""
-
-    def check_honest(self, first, read):
-        """Whatever *read* does, no byte of *first* is in the response to
-        the next request."""
-        def script(link):
-            link.request()
-            try:
-                link.send(first)
-            except OSError:     # the client did not want all of it
-                return
-            link.answer(b"honest")
-
-        def fresh(link):
-            link.answer(b"honest")
-
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/first")
-            read(conn.getresponse())
-            conn.request("GET", "/second")
-            self.assertEqual(conn.getresponse().read(), b"honest")
-
-    # Guard: the rest of the line must not be read as another line.
-    def test_a_line_that_is_too_long(self):
-        def read(received):
-            with self.assertRaises(http.client.LineTooLong):
-                with received:
-                    received.read()
-
-        line = b"0" * 65537 + b"0\r\n\r\n"
-        self.check_honest(chunked(line + FORGED), read)
-        self.check_honest(chunked(b"0\r\n" + line + FORGED), read)
-
-    # Guard: what has been received is not thrown away with the reader, as it
-    # was before, so it matters where a read stopped.
-    def test_an_interrupted_read(self):
-        def interrupt(name, count):
-            # Once the method has been called so often, its result is lost.
-            def read(received):
-                method = getattr(received, name)
-                calls = iter(range(count))
-
-                def lossy(*args):
-                    result = method(*args)
-                    next(calls)
-                    return result
-
-                with mock.patch.object(received, name, lossy):
-                    with self.assertRaises((RuntimeError, StopIteration)):
-                        received.read()
-                received.close()
-            return read
-
-        # What the chunks contain looks like the end of the chunks.
-        body = b"0\r\n\r\n" + FORGED
-        message = chunked(b"%x\r\n" % len(body), body, b"\r\n",
-                          b"5\r\nabcde\r\n0\r\n\r\n")
-        for name in "_read_next_chunk_size", "_safe_read", "_get_chunk_left":
-            for count in 0, 1:
-                with self.subTest(name=name, count=count):
-                    self.check_honest(message, interrupt(name, count))
-        self.check_honest(response(body), interrupt("_safe_read", 0))
-
-    def test_nothing_is_parsed_after_a_failure(self):
-        def script(link):
-            link.request()
-            link.send(b"GARBAGE\r\n" + FORGED)
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/")
-            with self.assertRaises(http.client.BadStatusLine):
-                conn.getresponse()
-            self.assertIsNotNone(conn.sock)
-            with self.assertRaises(http.client.RemoteDisconnected):
-                conn.getresponse()
-            self.assertIsNone(conn.sock)
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-
-    def test_switching_protocols(self):
-        def script(link):
-            link.request()
-            link.send(b"HTTP/1.1 101 Switching Protocols\r\n"
-                      b"Upgrade: echo\r\n\r\nhello")
-            link.send(link.reader.readline())
-            link.wait_closed()
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/", headers={"Connection": "Upgrade",
-                                              "Upgrade": "echo"})
-            received = conn.getresponse()
-            self.assertEqual(received.status, 101)
-            self.assertEqual(received.fp.read(5), b"hello")
-            self.assertIs(received.fp.raw._sock, conn.sock)
-            conn.sock.sendall(b"world\n")
-            self.assertEqual(received.fp.readline(), b"world\n")
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-
-    def test_connect_method(self):
-        def script(link):
-            link.answer()
-            link.send(link.reader.readline())
-            link.wait_closed()
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("CONNECT", "destination.example:1")
-            received = conn.getresponse()
-            self.assertIs(received.fp.raw._sock, conn.sock)
-            conn.sock.sendall(b"hello\n")
-            self.assertEqual(received.fp.readline(), b"hello\n")
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-
-    def test_a_response_still_read_keeps_the_old_socket(self):
-        # The request was cut, so the connection takes no other one, but
-        # the response to it is good.
+    def test_response_is_still_read_from_the_old_socket(self):
         def script(link):
             link.reader.readline()
             link.send(response(b"early"))
             link.wait_closed()
 
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.putrequest("POST", "/")
-            conn.putheader("Content-Length", "100")
-            conn.endheaders()
+        with self.serve(script) as conn:
+            self.put(("Content-Length", "100"))(conn)
             first = conn.getresponse()
-            conn.request("GET", "/")
-            second = conn.getresponse()
+            second = self.get(conn)
             self.assertEqual(first.read(), b"early")
             self.assertEqual(second.read(), b"fresh")
 
 
 @http_peer.over_tls
-class InterruptTests(ReuseTestCase):
-    """A system call was interrupted after it had done something."""
+class FailureTests(ReuseTestCase):
 
-    def interrupted(self, method, times, action):
-        """Return a mixin whose *method* calls *action* the n-th time."""
-        calls = iter([False] * (times - 1) + [True])
+    @contextlib.contextmanager
+    def requested(self, *segments, mixin=None):
+        """Provide a connection of which getresponse() can be called.
 
-        def interrupt(sock, data, *args):
-            real = getattr(super(Interrupted, sock), method)
-            if not next(calls, False):
-                return real(data, *args)
-            action(real, data)
-            raise KeyboardInterrupt
-
-        class Interrupted:
-            pass
-        setattr(Interrupted, method, interrupt)
-        return Interrupted
-
-    def check_send(self, times, action, make_body):
-        # The server is not left with one request inside of another.
-        def script(link):
-            link.reader.readline()
-            link.send(response(b"early"))
-            later.append(link.wait_closed())
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        for early in False, True:
-            later = []
-            with (self.subTest(times=times, early=early),
-                  Peer(script, fresh, tls=self.tls) as peer):
-                conn = peer.connect(
-                    mixin=self.interrupted("sendall", times, action))
-                with self.assertRaises(KeyboardInterrupt):
-                    conn.request("POST", "/first", make_body())
-                if early:
-                    self.assertEqual(conn.getresponse().read(), b"early")
-                else:
-                    with self.assertRaises(http.client.CannotSendRequest):
-                        conn.request("GET", "/second")
-                    conn.close()
-                conn.request("GET", "/second")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-                peer.join()
-                self.assertNotIn(b"/second", b"".join(later))
-
-    def test_send(self):
-        def half(send, data):
-            send(data[:len(data) // 2])
-
-        def whole(send, data):
-            send(data)
-
-        for action in half, whole:
-            self.check_send(1, action, lambda: b"x" * 1000)
-            self.check_send(1, action, lambda: io.BytesIO(b"body"))
-            self.check_send(2, action, lambda: io.BytesIO(b"body"))
-            self.check_send(3, action, lambda: iter([b"bo", b"dy"]))
-
-    def test_read(self):
-        # Nobody knows how much of the body is still to come.
-        body = b"A" * 20000 + FORGED * 4
-        for message in response(body), chunked(b"%x\r\n" % len(body), body,
-                                               b"\r\n0\r\n\r\n"):
-            for read in (lambda received: received.read(),
-                         lambda received: received.read(17000),
-                         lambda received: received.read1(17000),
-                         lambda received: received.readinto(bytearray(17000)),
-                         lambda received: received.readline()):
-                with self.subTest(message=message[:50], read=read):
-                    self.check_read(message, read)
-
-    def check_read(self, message, read):
-        interrupt = threading.Event()
-
-        class Interrupted:
-            def recv_into(self, buffer, *args):
-                size = super().recv_into(buffer, *args)
-                if interrupt.is_set():
-                    raise KeyboardInterrupt
-                return size
-
+        go_on() lets the server send the next one of *segments*.
+        """
         def script(link):
             link.request()
-            end = message.index(b"A")
-            link.send(message[:end])
-            interrupt.wait(support.SHORT_TIMEOUT)
+            for segment in segments:
+                allowed.acquire(timeout=support.SHORT_TIMEOUT)
+                link.send(segment)
+            link.wait_closed()
+
+        allowed = threading.Semaphore(0)
+        with self.serve(script, mixin=mixin) as conn:
+            def go_on():
+                allowed.release()
+                wait_readable(conn.sock)
+
+            conn.request("GET", "/")
             try:
-                link.send(message[end:])
-            except OSError:     # the client did not want all of it
-                return
-            link.wait_closed()
+                yield conn, go_on
+            finally:
+                allowed.release(len(segments))
 
-        def fresh(link):
-            link.answer(b"fresh")
+    def check_failed(self, conn):
+        """Nothing that comes is taken for a response."""
+        with self.assertRaises(ResponseNotReady):
+            conn.getresponse()
+        conn.close()
+        self.check_fresh(conn)
 
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect(mixin=Interrupted)
-            conn.request("GET", "/first")
+    def check_raises(self, exception, timeout, conn, function, *args):
+        conn.sock.settimeout(timeout)
+        with self.assertRaises(exception):
+            function(*args)
+        if conn.sock is not None:
+            conn.sock.settimeout(support.SHORT_TIMEOUT)
+
+    def test_malformed_header_section(self):
+        for exception, message in (
+            (http.client.BadStatusLine, b"GARBAGE\r\n"),
+            (http.client.BadStatusLine, b"HTTP/1.1 2000 OK\r\n"),
+            (http.client.UnknownProtocol, b"HTTP/2.0 200 OK\r\n"),
+            (http.client.LineTooLong, b"HTTP/1.1 200 " + b"x" * 65536),
+            (http.client.LineTooLong,
+             b"HTTP/1.1 200 OK\r\nA: " + b"x" * 65536),
+        ):
+            with (self.subTest(message[:20]),
+                  self.requested(message + FORGED) as (conn, go_on)):
+                go_on()
+                with self.assertRaises(exception):
+                    conn.getresponse()
+                self.check_failed(conn)
+
+    # Guard: nothing of the response was lost.
+    def test_timeout_before_the_response(self):
+        early = b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"
+        with self.requested(early, response(b"late")) as (conn, go_on):
+            self.check_raises(TimeoutError, 0.01, conn, conn.getresponse)
+            go_on()
+            for _ in range(2):
+                self.check_raises(TimeoutError, 0.01, conn, conn.getresponse)
+            go_on()
+            self.assertEqual(conn.getresponse().read(), b"late")
+
+    def test_timeout_in_the_header_section(self):
+        for size in 1, 9, 17, 20, len(FORGED) - 8:
+            with (self.subTest(size=size),
+                  self.requested(FORGED[:size]) as (conn, go_on)):
+                go_on()
+                self.check_raises(TimeoutError, 0.01, conn, conn.getresponse)
+                self.check_failed(conn)
+
+    def test_timeout_in_the_body(self):
+        with self.requested(response(b"first")[:-1]) as (conn, go_on):
+            go_on()
             received = conn.getresponse()
-            interrupt.set()
-            with self.assertRaises(KeyboardInterrupt):
-                read(received)
-            interrupt.clear()
+            self.check_raises(TimeoutError, 0.01, conn, received.read)
             received.close()
-            conn.request("GET", "/second")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
+            self.check_fresh(conn)
 
-    def test_getresponse(self):
-        # What is left of the head must not pass for a response.
-        def script(link):
-            link.request()
-            link.send(b"X" * 10 + FORGED)
-            link.wait_closed()
+    class Interrupted:
+        """While the timeout is 5, what is received gets lost."""
 
-        def fresh(link):
-            link.answer(b"fresh")
+        def recv_into(self, buffer, *args):
+            size = super().recv_into(memoryview(buffer)[:10], *args)
+            if self.gettimeout() == 5:
+                raise KeyboardInterrupt
+            return size
 
-        class Interrupted:
-            def recv_into(self, buffer, *args):
-                size = super().recv_into(memoryview(buffer)[:10], *args)
-                if interrupt.is_set():
-                    raise KeyboardInterrupt
-                return size
+    def test_interrupt_in_getresponse(self):
+        with self.requested(b"x" * 10 + FORGED,
+                            mixin=self.Interrupted) as (conn, go_on):
+            go_on()
+            self.check_raises(KeyboardInterrupt, 5, conn, conn.getresponse)
+            self.check_failed(conn)
 
-        interrupt = threading.Event()
-        interrupt.set()
+    def test_interrupt_in_a_read(self):
+        body = b"A" * 10 + FORGED * 9
+        for head, rest in ((response(body)[:-len(body)], body),
+                           (chunked(), b"%x\r\n%b\r\n0\r\n\r\n"
+                            % (len(body), body))):
+            for name, read in (READS | FP_READS).items():
+                with (self.subTest(name, head=head),
+                      self.requested(head, rest, mixin=self.Interrupted)
+                      as (conn, go_on)):
+                    go_on()
+                    received = conn.getresponse()
+                    go_on()
+                    self.check_raises(KeyboardInterrupt, 5, conn,
+                                      read, received)
+                    received.close()
+                    self.check_fresh(conn)
 
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect(mixin=Interrupted)
-            conn.request("GET", "/first")
-            with self.assertRaises(KeyboardInterrupt):
-                conn.getresponse()
-            with self.assertRaises(http.client.RemoteDisconnected):
-                conn.getresponse()
-            interrupt.clear()
-            conn.request("GET", "/second")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
+    def test_chunk_line_that_is_too_long(self):
+        # The rest of the line must not be read as another line.
+        line = b"0" * 65537 + b"\r\n0\r\n\r\n"
+        for start in b"", b"5\r\nfirst\r\n0\r\n":
+            with self.requested(chunked(start, line + FORGED)) as (conn,
+                                                                   go_on):
+                go_on()
+                with (contextlib.suppress(HTTPException),
+                      conn.getresponse() as received):
+                    received.read()
+                self.check_fresh(conn)
 
 
 @http_peer.over_tls
-class TakenOverTests(ReuseTestCase):
-    """Others take the socket from a response, as docker-py does."""
+class StreamTests(ReuseTestCase):
+    """What follows is not HTTP, or ends with the connection."""
 
-    def take_over(self, received):
-        stream = received.fp.raw
-        self.assertIsInstance(stream, socket.SocketIO)
-        stream._response = received     # or both would be closed
-        stream._sock.settimeout(None)
-        stream._sock.settimeout(support.SHORT_TIMEOUT)
-        return stream
+    requests = [("GET", SWITCHING), ("CONNECT", response()),
+                ("CONNECT", b"HTTP/1.1 299 Fine\r\n\r\n")]
 
-    def check_stream(self, stream):
-        stream._sock.sendall(b"hello\n")
-        self.assertEqual(stream.read(100), b"hello\n")
-        self.assertEqual(stream.read(100), b"")
-        stream._response.close()
+    def echo(self, link):
+        link.request()
+        link.send(self.message)
+        link.send(link.reader.readline())
+        link.end_tls() if self.tls else link.sock.shutdown(socket.SHUT_WR)
+        link.wait_closed()
 
-    def script(self, head):
+    def test_fp_has_what_follows(self):
+        for method, message in self.requests:
+            self.message = message + b"hello"
+            with self.subTest(message), self.serve(self.echo) as conn:
+                received = self.get(conn, method)
+                self.assertEqual(received.fp.peek(1)[:5], b"hello")
+                self.assertEqual(received.fp.read1(100), b"hello")
+                self.assertIs(received.fp.raw._sock, conn.sock)
+                conn.sock.sendall(b"world\n")
+                self.assertEqual(received.fp.readline(), b"world\n")
+                self.check_fresh(conn)
+                received.close()
+
+    def test_read_returns_nothing(self):
+        for method, message in self.requests:
+            for extra in b"", b"hello", FORGED:
+                with self.subTest(message, extra=extra):
+                    self.assertEqual(
+                        self.exchange(message + extra, method=method),
+                        (b"", b"fresh"))
+
+    def test_docker_takes_the_stream(self):
+        for self.message in SWITCHING, b"HTTP/1.1 200 OK\r\n\r\n":
+            with self.subTest(self.message), self.serve(self.echo) as conn:
+                received = self.get(conn)
+                stream = received.fp.raw
+                self.assertIsInstance(stream, socket.SocketIO)
+                self.check_fresh(conn)
+                conn.close()
+                stream._sock.sendall(b"hello\n")
+                self.assertEqual(stream.read(100), b"hello\n")
+                self.assertEqual(stream.read(100), b"")
+                received.close()
+
+
+@http_peer.over_tls
+class TwoRequestsTests(ReuseTestCase):
+    """A request is sent while the response before it is open."""
+
+    def check_two(self, first, early, late=b"", read=HTTPResponse.read,
+                  mixin=None):
+        """Send *first* for the first request and *early* for the second.
+
+        *late* comes when the first response has been read.
+        """
+        def script(link):
+            for data in first, early:
+                link.request()
+                link.send(data)
+            go_on.acquire(timeout=support.SHORT_TIMEOUT)
+            link.send(late)
+            link.wait_closed()
+
+        go_on = threading.Semaphore(0)
+        with self.serve(script, mixin=mixin) as conn:
+            received = self.get(conn)
+            conn.request("GET", "/")
+            read(received)
+            go_on.release()
+            self.assertEqual(conn.getresponse().read(), b"second")
+
+    def test_beginning_of_the_next_response(self):
+        # bpo-23377, bpo-9740: BadStatusLine("1.1 200 Okay")
+        second = response(b"second")
+        for first in response(b"first"), CHUNKS, chunked(
+                b"5\r\nfirst\r\n", b"0\r\nA: b\r\n\r\n"):
+            end = first.index(b"first") + 2
+            for size in 0, 1, 5, 17, 20, len(second) - 3, len(second):
+                with self.subTest(first=first, size=size):
+                    self.check_two(first[:end], first[end:] + second[:size],
+                                   second[size:])
+            self.check_two(first[:end], first[end:] + chunked(
+                b"6\r\nsecond\r\n", b"0\r\n\r\n"))
+
+    def test_in_pieces(self):
+        first, second = response(b"first"), response(b"second")
+        for size in 1, 4, 7, 11:
+            with self.subTest(size=size):
+                self.check_two(first[:-5], first[-5:] + second,
+                               mixin=in_pieces(size))
+
+    def test_line_ends_between_responses(self):
+        # RFC 9112, section 2.2.
+        first, second = response(b"first"), response(b"second")
+        for lines in b"\r\n", b"\r\n\r\n":
+            with self.subTest(lines=lines):
+                self.check_two(first[:-3], first[-3:] + lines, second)
+                self.check_two(first[:-3], first[-3:], lines + second)
+
+    def test_next_response_without_closing_the_one_before(self):
+        first = response(b"first")
+        for name, read in FP_READS.items():
+            with self.subTest(name):
+                self.check_two(first[:-3], first[-3:], response(b"second"),
+                               read)
+
+    def test_response_without_a_body_is_at_its_end(self):
         def script(link):
             link.request()
-            link.send(head)
-            link.send(link.reader.readline())
-            link.sock.shutdown(socket.SHUT_WR)
-        return script
+            link.send(message)
+            link.answer(b"second")
 
-    def fresh(self, link):
-        link.answer(b"fresh")
+        for method, message in BODILESS:
+            with self.subTest(message), self.serve(script) as conn:
+                with self.get(conn, method):
+                    self.assertEqual(self.get(conn).read(), b"second")
 
-    def test_after_switching_protocols(self):
-        script = self.script(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade"
-                             b"\r\nUpgrade: tcp\r\n\r\n")
-        with Peer(script, self.fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("POST", "/exec", headers={"Connection": "Upgrade",
-                                                   "Upgrade": "tcp"})
-            stream = self.take_over(conn.getresponse())
+    # Guard: the body comes first, and other requests have to wait.
+    def test_next_response_is_not_ready(self):
+        with self.serve(keep) as conn:
+            first = self.get(conn)
             conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-            self.check_stream(stream)
-
-    # Guard: such a response has always had the socket for itself.
-    def test_after_a_response_without_end(self):
-        script = self.script(b"HTTP/1.1 200 OK\r\n"
-                             b"Content-Type: application/octet-stream"
-                             b"\r\n\r\n")
-        with Peer(script, self.fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("POST", "/attach")
-            stream = self.take_over(conn.getresponse())
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-            conn.close()
-            self.check_stream(stream)
-
-
-class ExpectingConnection(http.client.HTTPConnection):
-    """Awaits "100 Continue" by itself, in the way that botocore does."""
-
-    refused = False
-
-    def request(self, *args, **kwargs):
-        self.refused = False
-        self.response_class = http.client.HTTPResponse
-        super().request(*args, **kwargs)
-
-    def send(self, data):
-        if not self.refused:
-            super().send(data)
-
-    def _send_output(self, message_body=None, encode_chunked=False):
-        self.send(b"\r\n".join([*self._buffer, b"", b""]))
-        del self._buffer[:]
-        if message_body is not None:
-            self.await_answer()
-            self.send(message_body)
-
-    def await_answer(self):
-        wait_readable(self.sock)
-        with self.sock.makefile("rb", 0) as file:
-            version, status, reason = file.readline().decode().split(None, 2)
-            if status == "100":
-                while file.readline() != b"\r\n":
-                    pass
-                return
-        self.response_class = functools.partial(
-            RefusedResponse, status_line=(version, int(status), reason))
-        self.refused = True
-
-
-class RefusedResponse(http.client.HTTPResponse):
-    """A response of which the status line has been read before."""
-
-    def __init__(self, *args, status_line, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.status_line = status_line
-
-    def _read_status(self):
-        return self.status_line
-
-
-class ExpectTests(ReuseTestCase):
-
-    # Guard: the rest of the response is for the usual reader.
-    def test_continue(self):
-        def script(link):
-            for _ in range(2):
-                head = b""
-                while not head.endswith(b"\r\n\r\n"):
-                    head += link.reader.readline()
-                link.send(b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n")
-                self.assertEqual(link.reader.read(4), b"body")
-                link.send(response(b"done"))
-
-        with Peer(script) as peer:
-            conn = peer.connect(ExpectingConnection)
-            for _ in range(2):
-                conn.request("PUT", "/", b"body")
-                received = conn.getresponse()
-                self.assertEqual((received.status, received.read()),
-                                 (200, b"done"))
-
-    def test_refusal(self):
-        # The server may go on waiting for the body.
-        def script(link):
-            while link.reader.readline() not in (b"\r\n", b""):
-                pass
-            link.send(response(b"no", status=b"417 Expectation Failed"))
-            later.append(link.wait_closed())
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        later = []
-        with Peer(script, fresh) as peer:
-            conn = peer.connect(ExpectingConnection)
-            conn.request("PUT", "/", b"body")
-            received = conn.getresponse()
-            self.assertEqual((received.status, received.read()),
-                             (417, b"no"))
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-            peer.join()
-            self.assertEqual(later, [b""])
-
-
-class SetAsideTests(unittest.TestCase):
-    """A pool that is made by hand assigns to conn.sock."""
-
-    def first(self, link):
-        if link.request() is None:
-            return
-        link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 67\r\n\r\nabc")
-        if link.request() is not None:
-            link.send(FORGED)
-            link.wait_closed()
-
-    def good(self, link):
-        while link.answer(b"good") is not None:
-            pass
-
-    def check_not_forged(self, peer, conn):
-        conn.request("GET", "/2")
-        self.assertEqual(conn.getresponse().read(), b"good")
-        self.assertNotEqual(peer.requests[-1][0], 0)
-
-    def use_another(self, conn):
-        conn.sock = None
-        conn.request("GET", "/other")
-        self.assertEqual(conn.getresponse().read(), b"good")
-        return conn.sock
-
-    def test_an_unread_response(self):
-        with Peer(self.first, self.good, self.good) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/1")
-            received = conn.getresponse()
-            first = conn.sock
-            conn.sock = None
-            received.close()
-            with self.use_another(conn):
-                conn.sock = first
-                self.check_not_forged(peer, conn)
-
-    def send_part(self, conn):
-        conn.putrequest("POST", "/1")
-        conn.putheader("Content-Length", "10")
-        conn.endheaders(b"abc")
-
-    def send_whole(self, conn):
-        conn.request("GET", "/1")
-
-    def silent(self, link):
-        link.wait_closed()
-
-    def test_in_the_middle_of_a_request(self):
-        for send in self.send_part, self.send_whole:
-            with (self.subTest(send), Peer(self.silent, self.good) as peer):
-                conn = peer.connect()
-                send(conn)
-                first = conn.sock
-                conn.sock = None
-                conn.close()
-                conn.sock = first
-                conn.request("GET", "/2")
-                self.assertEqual(conn.getresponse().read(), b"good")
-
-    def test_on_another_connection(self):
-        # Its connect() may lead elsewhere, so it is not called.
-        for send in self.send_part, self.send_whole, self.leave_unread:
-            script = self.first if send == self.leave_unread else self.silent
-            with self.subTest(send), Peer(script) as peer:
-                conn = peer.connect()
-                left = send(conn)
-                other = peer.connect()
-                other.sock, conn.sock = conn.sock, None
-                if left is not None:
-                    left.close()
-                with (mock.patch.object(other, "connect") as connect,
-                      self.assertRaises(http.client.RemoteDisconnected)):
-                    other.request("GET", "/2")
-                connect.assert_not_called()
-
-    def leave_unread(self, conn):
-        conn.request("GET", "/1")
-        return conn.getresponse()
-
-    def test_given_by_connect(self):
-        # A pool may be behind it.
-        class Connection(http.client.HTTPConnection):
-            def connect(self):
-                self.sock = first
-
-        with Peer(self.silent) as peer:
-            conn = peer.connect(Connection)
-            first = socket.create_connection((http_peer.HOST, peer.port))
-            self.send_part(conn)
-            conn.sock = None
-            conn.close()
-            with self.assertRaises(http.client.RemoteDisconnected):
-                conn.request("GET", "/2")
-            self.assertIsNone(conn.sock)
-
-    # Guard: what was left on one socket says nothing of another.
-    def test_a_healthy_one_instead(self):
-        def early(link):
-            link.reader.readline()
-            link.send(response(b"early"))
-            link.wait_closed()
-
-        with Peer(early, self.good) as peer:
-            conn = peer.connect()
-            self.send_part(conn)
-            self.assertEqual(conn.getresponse().read(), b"early")
-            with conn.sock:
-                conn.sock = socket.create_connection(
-                    (http_peer.HOST, peer.port), conn.timeout)
-                conn.request("GET", "/2")
-                self.assertEqual(conn.getresponse().read(), b"good")
-
-    # Guard: tests of others give out the same fake again and again.
-    def test_the_same_fake_again(self):
-        class Fake:
-            def __init__(self):
-                self.sent = []
-
-            def makefile(self, mode):
-                return io.BytesIO(b"HTTP/1.1 200 OK\r\n"
-                                  b"Content-Length: 5\r\n\r\nabcde")
-
-            def sendall(self, data):
-                self.sent.append(data)
-
-            def setsockopt(self, *args):
-                pass
-
-            def close(self):
-                pass
-
-        fake = Fake()
-        with mock.patch("socket.create_connection", return_value=fake):
-            for _ in range(2):
-                conn = http.client.HTTPConnection("example.com")
-                for _ in range(2):
-                    conn.request("GET", "/")
-                    conn.getresponse().close()
-                conn.close()
-        self.assertEqual(len(fake.sent), 4)
-
-    # Guard: a connection without a socket can be copied and pickled.
-    def test_pickle(self):
-        with Peer(self.good) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/1")
-            conn.getresponse().read()
-            with conn.sock:
-                conn.sock = None
-                for copied in copy.deepcopy(conn), pickle.loads(
-                        pickle.dumps(conn)):
-                    self.assertEqual(vars(copied).keys(), vars(conn).keys())
-                    copied.close()
-
-    # Guard: a pool may do this with healthy connections.
-    def test_healthy(self):
-        with Peer(self.good, self.good) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/1")
-            conn.getresponse().read()
-            first = conn.sock
-            with self.use_another(conn) as second:
-                conn.sock = first
-                for number, sock in enumerate((first, second, first)):
-                    conn.sock = sock
-                    conn.request("GET", "/2")
-                    self.assertEqual(conn.getresponse().read(), b"good")
-                    self.assertEqual(peer.requests[-1][0], number % 2)
-            first.close()
-
-
-class HalfOpenTests(unittest.TestCase):
-    """A connection that connect() has not finished is none."""
-
-    def silent(self, link):
-        link.request()
-        link.wait_closed()
-
-    def fresh(self, link):
-        link.answer()
-        link.answer(b"fresh")
-
-    def explicitly(self, conn):
-        conn.connect()
-
-    def by_a_request(self, conn):
-        conn.request("GET", "/first")
-
-    def test_no_answer_to_connect(self):
-        for open_it in self.explicitly, self.by_a_request:
-            with (self.subTest(open_it),
-                  Peer(self.silent, self.fresh) as peer):
-                conn = peer.connect(timeout=0.01)
-                conn.set_tunnel("destination.example", 80)
-                with self.assertRaises(TimeoutError):
-                    open_it(conn)
-                self.assertIsNone(conn.sock)
-                with self.assertRaises(http.client.ResponseNotReady):
-                    conn.getresponse()
-                conn.timeout = support.SHORT_TIMEOUT
-                conn.request("GET", "/second")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
-                conn.close()
-                peer.join()
-                self.assertCountEqual(
-                    [(number, request.method)
-                     for number, request in peer.requests],
-                    [(0, b"CONNECT"), (1, b"CONNECT"), (1, b"GET")])
-
-    @unittest.skipUnless(hasattr(http.client, "HTTPSConnection"),
-                         "for HTTPSConnection")
-    def test_nothing_is_sent_without_tls(self):
-        with Peer(self.silent, self.silent) as peer:
-            conn = peer.connect(http.client.HTTPSConnection, timeout=0.01)
-            conn.set_tunnel("destination.example", 443)
-            with self.assertRaises(TimeoutError):
-                conn.connect()
-            with self.assertRaises(TimeoutError):
-                conn.request("GET", "/", headers={"Authorization": "secret"})
-            conn.close()
-            peer.join()
-            for number, request in peer.requests:
-                self.assertEqual(request.method, b"CONNECT")
-
-    # Guard: a connect() may try several addresses.
-    def test_a_subclass_that_tries_again(self):
-        class Connection(http.client.HTTPConnection):
-            def connect(self):
-                for self.port in closed_port, peer.port:
-                    try:
-                        return super().connect()
-                    except OSError:
-                        pass
-
-        def script(link):
-            link.answer(b"good")
-            link.answer(b"good")
-
-        with Peer(script) as peer, socket.socket() as unused:
-            unused.bind((http_peer.HOST, 0))
-            closed_port = unused.getsockname()[1]
-            conn = peer.connect(Connection)
-            for _ in range(2):
-                conn.request("POST", "/", b"body")
-                self.assertEqual(conn.getresponse().read(), b"good")
-            self.assertEqual(peer.accepted, 1)
-
-    # Guard: what is open stays so.
-    def test_a_second_connect_that_fails(self):
-        def script(link):
-            link.answer(b"good")
-
-        with Peer(script) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/")
-            received = conn.getresponse()
-            with (mock.patch("socket.create_connection", side_effect=OSError),
-                  self.assertRaises(OSError)):
-                conn._create_connection = socket.create_connection
-                conn.connect()
-            self.assertEqual(received.read(), b"good")
-            self.assertIsNotNone(conn.sock)
-
-    # Guard: tests of others replace it.
-    def test_socket_class_replaced(self):
-        class Fake:
-            def makefile(self, mode):
-                return io.BytesIO(response(b"good"))
-
-            def sendall(self, data):
-                pass
-
-            def close(self):
-                pass
-
-        with mock.patch("socket.socket"):
-            conn = http.client.HTTPConnection("example.com")
-            conn.sock = Fake()
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"good")
-            conn.close()
-
-    # Guard: likewise.
-    def test_response_class_replaced(self):
-        with (Peer(lambda link: link.answer(b"good")) as peer,
-              mock.patch("http.client.HTTPResponse")):
-            conn = peer.connect()
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"good")
-
-    # Guard: a subclass of socket need not be hashable.
-    def test_a_socket_that_cannot_be_hashed(self):
-        class Socket(socket.socket):
-            def __eq__(self, other):
-                return self is other
-
-        def script(link):
-            while link.answer(b"good") is not None:
-                pass
-
-        with Peer(script) as peer, Socket() as sock:
-            sock.connect((http_peer.HOST, peer.port))
-            conn = peer.connect()
-            conn.sock = sock
-            for _ in range(2):
+            with self.assertRaises(ResponseNotReady):
+                conn.getresponse()
+            with self.assertRaises(CannotSendRequest):
                 conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), b"good")
+            self.assertEqual(first.read(), b"kept")
+            self.assertEqual(conn.getresponse().read(), b"kept")
 
-    def test_an_interrupt(self):
-        class Interrupt(BaseException):
-            pass
+    def test_response_that_is_not_read(self):
+        for leave in HTTPResponse.close, drop:
+            with self.subTest(leave), self.serve(HALF) as conn:
+                received = [self.get(conn)]
+                conn.request("GET", "/")
+                leave(received.pop())
+                with self.assertRaises(ResponseNotReady):
+                    conn.getresponse()
+                conn.close()
+                self.check_fresh(conn)
 
-        with Peer(self.silent, self.silent) as peer:
+    def test_bytes_before_the_request_are_not_its_response(self):
+        for extra in FORGED, b"HTTP/":
+            for first in response(b"first"), response(), CHUNKS:
+                with self.subTest(first=first, extra=extra):
+                    received = []
+                    self.check(b"fresh", first + extra, received.append)
+                    received[0].close()
+
+
+class Wrapper:
+    """A socket of some other kind, such as pyOpenSSL's."""
+
+    def __init__(self, sock):
+        self.makefile = sock.makefile
+        self.sendall = sock.sendall
+        self.close = sock.close
+
+
+class UnbufferedSocket(socket.socket):
+
+    def __init__(self, sock):
+        timeout = sock.gettimeout()
+        super().__init__(fileno=sock.detach())
+        self.settimeout(timeout)
+
+    def makefile(self, mode, buffering=0):
+        return super().makefile(mode, buffering)
+
+
+class BufferedSocket(UnbufferedSocket):
+
+    def makefile(self, mode, buffering=100):
+        return super().makefile(mode, buffering)
+
+
+class OwnResponse(HTTPResponse):
+
+    def __init__(self, sock, debuglevel=0, method=None, url=None):
+        super().__init__(sock, debuglevel, method, url)
+        self.sock = sock
+
+
+class UnbufferedResponse(OwnResponse):
+
+    def __init__(self, sock, *args, **kwargs):
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = sock.makefile("rb", buffering=0)
+
+
+class ForeignTests(ReuseTestCase):
+    """The stream that is read may not be that of http.client."""
+
+    classes = (Wrapper, UnbufferedSocket, BufferedSocket, OwnResponse,
+               UnbufferedResponse, lambda *args, **kwargs:
+               HTTPResponse(*args, **kwargs))
+
+    def connections(self):
+        for made in self.classes:
+            class Connection(HTTPConnection):
+                if made in self.classes[3:]:
+                    response_class = staticmethod(made)
+                else:
+                    def connect(self, made=made):
+                        super().connect()
+                        self.sock = made(self.sock)
+            with self.subTest(made):
+                yield Connection
+
+    # Guard: they are served as before.
+    def test_response_read_to_its_end_keeps_connection(self):
+        for cls in self.connections():
+            for method, message in FRAMINGS.values():
+                self.check(b"kept", message, method=method, cls=cls)
+
+    def test_rest_of_a_response_is_not_the_next_one(self):
+        # It comes after the response was closed.
+        for cls in self.connections():
+            for message in HALF, chunked(b"ff\r\nfirst"), chunked():
+                for leave in HTTPResponse.close, close_later:
+                    if leave is close_later and message == chunked():
+                        continue
+                    with self.serve(message, cls=cls) as conn:
+                        leave(self.get(conn))
+                        self.check_fresh(conn)
+
+    # Guard: tests of others use such things.
+    def test_fake_socket(self):
+        class Fake:
+            def makefile(self, mode):
+                return io.BytesIO(message)
+
+            def sendall(self, data):
+                pass
+
+            close = setsockopt = sendall
+
+        conn = HTTPConnection("example.com")
+        conn.sock = Fake()
+        for method, message in FRAMINGS.values():
+            for _ in range(2):
+                self.assertIn(self.get(conn, method).read(), (b"first", b""))
+            # A response need not belong to a connection.
+            received = HTTPResponse(Fake(), method=method)
+            received.begin()
+            self.assertIn(received.read(), (b"first", b""))
+            self.assertTrue(received.isclosed())
+
+
+class OtherProjectsTests(ReuseTestCase):
+    """What other projects do with a response and its connection."""
+
+    def test_urllib3(self):
+        # It parses the chunks by itself.
+        def read(received):
+            data = b""
+            while size := int(received.fp.readline(), 16):
+                data += received._safe_read(size)
+                received._safe_read(2)
+            while received.fp.readline() != b"\r\n":
+                pass
+            received.close()
+            return data
+
+        for message in CHUNKS, chunked(b"3\r\nfir\r\n2\r\nst\r\n",
+                                       b"0\r\nA: b\r\n\r\n"):
+            for expected, extra in (b"kept", b""), (b"fresh", FORGED):
+                self.assertEqual(self.exchange(message + extra, read),
+                                 (b"first", expected))
+
+    def test_python_ntlm(self):
+        def read(received):
+            data = received._safe_read(5)
+            received.fp = None
+            return data
+
+        self.assertEqual(self.exchange(response(b"first"), read),
+                         (b"first", b"kept"))
+
+    def test_fp_replaced_by_what_was_read(self):
+        def read(received):
+            received.fp = io.BytesIO(received.fp.read())
+            return received.read()
+
+        self.assertEqual(self.exchange(response(b"first"), read),
+                         (b"first", b"kept"))
+
+    def test_ansible(self):
+        def read(received):
+            received.fp = gzip.GzipFile(fileobj=received.fp)
+            received.length = None
+            with received:
+                return received.read()
+
+        self.assertEqual(
+            self.exchange(response(gzip.compress(b"first")), read),
+            (b"first", b"kept"))
+
+    def test_fp_taken_away(self):
+        for fp in None, io.BytesIO(b"x" * 100):
+            with self.subTest(fp), self.serve(HALF) as conn:
+                received = self.get(conn)
+                with received.fp:
+                    received.fp = fp
+                    received.read()
+                    self.check_fresh(conn)
+
+    def test_mercurial(self):
+        # Its keepalive module closes fp by itself.
+        class Response(HTTPResponse):
+            def _close_conn(self):
+                self.fp.close()
+
+            def close(self):
+                if self.fp:
+                    self.fp.close()
+                    self.fp = None
+
+        with self.serve(keep) as conn:
+            conn.response_class = Response
+            for _ in range(4):
+                received = self.get(conn)
+                self.assertEqual(received.read(), b"kept")
+                received.close()
+            self.assertEqual(self.peer.accepted, 1)
+
+    def test_requests_raw(self):
+        # It sends requests and reads responses by itself.
+        with Peer(keep, keep, keep, keep) as peer:
             conn = peer.connect()
-            conn.set_tunnel("destination.example", 80)
-            with (mock.patch.object(conn, "_tunnel", side_effect=Interrupt),
-                  self.assertRaises(Interrupt)):
-                conn.connect()
-            self.assertIsNone(conn.sock)
+            for _ in range(3):
+                conn.send(b"GET /raw HTTP/1.1\r\n\r\n")
+                received = HTTPResponse(conn.sock, method="GET")
+                received.begin()
+                self.assertEqual(received.read(), b"kept")
+                self.assertEqual(self.get(conn).read(), b"kept")
+
+    # Guard: an overridden getresponse() returns what was recorded.
+    def test_vcrpy(self):
+        class Response(HTTPResponse):
+            def __init__(self, body):
+                self.file = io.BytesIO(body)
+
+            def read(self, amt=-1):
+                return self.file.read(amt)
+
+            def close(self):
+                self.file.close()
+
+        class Connection(HTTPConnection):
+            def getresponse(self):
+                return Response(b"recorded")
+
+        with self.serve(keep, cls=Connection) as conn:
+            with self.get(conn) as received:
+                self.assertEqual(received.read(), b"recorded")
+
+    # Guard: urllib.request does this, and others have copied it.
+    def test_socket_closed_before_the_response(self):
+        def script(link):
+            link.answer(b"first")
+            self.assertEqual(link.wait_closed(), b"")
+
+        with self.serve(script) as conn:
+            received = self.get(conn)
+            conn.sock.close()
+            conn.sock = None
+            self.assertEqual(received.read(), b"first")
+            self.peer.join()
 
 
-class WhereToTests(unittest.TestCase):
-    """A connection is replaced only by what connect() would have made."""
+class ReplacedTests(ReuseTestCase):
+    """A socket is replaced only if connect() would lead to the same place."""
 
-    def script(self, link):
+    def switch(self, link):
         link.request()
-        link.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-        link.wait_closed()
-
-    def fresh(self, link):
-        link.answer(b"fresh")
-
-    def switch(self, conn):
-        conn.request("GET", "/")
-        conn.getresponse().close()
+        link.send(SWITCHING)
+        self.assertEqual(link.wait_closed(), b"")
 
     def check_refused(self, conn):
-        self.switch(conn)
-        with self.assertRaises(http.client.RemoteDisconnected):
+        """Nothing is sent, and there is no connection then."""
+        self.get(conn).close()
+        with self.assertRaises(RemoteDisconnected):
             conn.request("GET", "/")
         self.assertIsNone(conn.sock)
 
-    def test_auto_open_off(self):
-        with Peer(self.script, self.fresh) as peer:
-            conn = peer.connect()
+    def test_opened_explicitly(self):
+        with self.serve(self.switch) as conn:
+            conn.connect()
+            self.get(conn).close()
+            self.check_fresh(conn)
+
+    def test_without_auto_open(self):
+        with self.serve(self.switch) as conn:
             conn.auto_open = 0
             conn.connect()
             self.check_refused(conn)
-            self.assertEqual(peer.accepted, 1)
+            self.assertEqual(self.peer.accepted, 1)
             conn.connect()
-            conn.request("GET", "/again")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-            self.assertEqual(peer.requests[1][1].target, b"/again")
+            self.check_fresh(conn)
 
-    def test_a_socket_from_elsewhere(self):
-        with Peer(self.script) as peer, Peer() as other:
-            conn = other.connect()
-            conn.sock = socket.create_connection((http_peer.HOST, peer.port),
-                                                 conn.timeout)
-            self.check_refused(conn)
+    def test_socket_assigned_by_hand(self):
+        with self.serve(self.switch) as conn, Peer() as other:
+            conn.connect()
+            stranger = other.connect()
+            stranger.sock, conn.sock = conn.sock, None
+            self.check_refused(stranger)
             self.assertEqual(other.accepted, 0)
 
-    def test_a_socket_made_by_a_subclass(self):
-        class Connection(http.client.HTTPConnection):
+    def test_connect_that_is_overridden(self):
+        # httplib2 calls its connect() explicitly.
+        class Connection(HTTPConnection):
             def connect(self):
                 self.sock = socket.create_connection((self.host, self.port),
                                                      self.timeout)
 
         for explicit in False, True:
             with (self.subTest(explicit=explicit),
-                  Peer(self.script, self.fresh) as peer):
-                conn = peer.connect(Connection)
+                  self.serve(self.switch, cls=Connection) as conn):
                 if explicit:
-                    # This cannot be told from an assignment.
                     conn.connect()
-                    self.check_refused(conn)
-                    continue
-                self.switch(conn)
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), b"fresh")
+                self.get(conn).close()
+                self.check_fresh(conn)
 
-    def test_a_subclass_that_forgets_when_it_is_closed(self):
-        # urllib3's close() does that to the tunnel.
-        class Connection(http.client.HTTPConnection):
+    def test_connect_that_leaves_no_new_socket(self):
+        class Connection(HTTPConnection):
+            def connect(self):
+                self.sock = next(socks)
+
+        for same in False, True:
+            with (self.subTest(same=same),
+                  self.serve(self.switch, cls=Connection) as conn):
+                sock = socket.create_connection((conn.host, conn.port),
+                                                conn.timeout)
+                socks = iter([sock, sock if same else None])
+                self.check_refused(conn)
+
+    def test_tunnel_is_made_again(self):
+        # urllib3's close() forgets about the tunnel.
+        class Connection(HTTPConnection):
             def close(self):
                 super().close()
                 self._tunnel_host = None
 
-        def script(link):
-            link.answer()
-            self.script(link)
+        for cls in HTTPConnection, Connection:
+            with (self.subTest(cls), self.serve(
+                    lambda link: (link.answer(), self.switch(link)),
+                    lambda link: (link.answer(), fresh(link)),
+                    cls=cls) as conn):
+                conn.set_tunnel("destination.example", 80)
+                self.get(conn).close()
+                self.check_fresh(conn)
+                self.assertEqual(
+                    [request.method for _, request in self.peer.requests],
+                    [b"CONNECT", b"GET"] * 2)
 
-        def fresh(link):
-            link.answer()
-            link.answer(b"fresh")
-
-        with Peer(script, fresh) as peer:
-            conn = peer.connect(Connection)
+    # Guard: the answer to CONNECT is no response to a request.
+    def test_requests_through_a_tunnel(self):
+        with self.serve(lambda link: (link.answer(), keep(link))) as conn:
             conn.set_tunnel("destination.example", 80)
-            self.switch(conn)
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
-            self.assertEqual(peer.requests[2][1].method, b"CONNECT")
+            for _ in range(2):
+                self.assertEqual(self.get(conn).read(), b"kept")
 
-    def test_a_connection_opened_explicitly(self):
-        with Peer(self.script, self.fresh) as peer:
-            conn = peer.connect()
-            conn.connect()
-            self.switch(conn)
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
+    def test_bytes_after_the_answer_to_connect(self):
+        def script(link):
+            link.request()
+            link.send(b"HTTP/1.1 200 OK\r\n\r\n" + FORGED)
+            self.assertEqual(link.wait_closed(), b"")
+
+        with self.serve(script) as conn:
+            conn.set_tunnel("destination.example", 80)
+            with self.assertRaises(OSError):
+                conn.request("GET", "/")
+            self.assertIsNone(conn.sock)
+            self.peer.join()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,880 @@
+"""One socket of an HTTPConnection, and the exchanges that are under way on it.
+
+Private to http.client, and knows nothing of its classes.  Two rules:
+
+1. An exchange enters Channel.exchanges before the first byte of its request
+   is sent.  It leaves in one place, Channel.end(): when the request was sent
+   whole and the response was received to exactly where its framing ends it
+   (RFC 9112, sections 6.3, 9.2 and 9.3).  While one is there, no other request
+   is sent.  So whatever goes wrong, at whatever point, the socket is not used
+   again.
+
+2. The stream of a response never returns a byte that is not of that response.
+   What was received beyond it stays in Channel.received: it is the beginning
+   of the next response if there is a request without one.  Otherwise it
+   proves that the server is out of step.
+"""
+
+import copy
+import errno
+import io
+import math
+import re
+import select
+import socket
+import time
+
+try:
+    import ssl
+except ImportError:
+    ssl = None
+
+_NOTHING_YET = (BlockingIOError, TimeoutError)
+_WANTS_READ = ()
+if ssl is not None:
+    _WANTS_READ = ssl.SSLWantReadError
+    _NOTHING_YET += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class ConnectionClosed(Exception):
+    """A base of what is raised because the server has closed the connection.
+
+    It is neither an OSError nor an HTTPException itself.
+
+    unanswered -- the (method, target) of each request to which getresponse()
+        has returned no response, if HTTPConnection.max_pipelined is above 1
+    """
+
+    __module__ = "http.client"
+    unanswered = ()
+
+# What the system raises for that, each as a ConnectionClosed.
+
+class ClosedBrokenPipeError(ConnectionClosed, BrokenPipeError):
+    pass
+
+class ClosedConnectionResetError(ConnectionClosed, ConnectionResetError):
+    pass
+
+class ClosedConnectionAbortedError(ConnectionClosed, ConnectionAbortedError):
+    pass
+
+class Overflow(Exception):
+    """More has been received while a request was sent than is kept."""
+
+_closed = {BrokenPipeError: ClosedBrokenPipeError,
+           ConnectionResetError: ClosedConnectionResetError,
+           ConnectionAbortedError: ClosedConnectionAbortedError}
+
+if ssl is not None:
+
+    class ClosedSSLEOFError(ConnectionClosed, ssl.SSLEOFError):
+        pass
+
+    class ClosedSSLZeroReturnError(ConnectionClosed, ssl.SSLZeroReturnError):
+        pass
+
+    _closed[ssl.SSLEOFError] = ClosedSSLEOFError
+    _closed[ssl.SSLZeroReturnError] = ClosedSSLZeroReturnError
+
+
+# How much is received at once while a header section is being read.
+_HEAD_SIZE = 16384
+# How long a line of the chunked coding can be.
+_MAX_LINE = 65536
+# How many bytes of empty lines are skipped in front of a response, and how
+# many TLS records without data.
+_MAX_EMPTY = 100
+
+# RFC 9110, section 9.2.2.
+_IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+# How much is kept of the responses that arrive while a request is sent.
+_MAX_RECEIVED = 16 * 1024 * 1024
+# How much is sent at once then.
+_PIECE_SIZE = 65536
+
+# More seconds than the system may be able to wait.
+_MAX_TIMEOUT = 1_000_000
+
+# How far a message goes, if that is not a number of bytes.
+CHUNKED = "chunked"
+ENDLESS = "endless"     # to the end of the connection
+
+# Of a request, if it is not a number of bytes that is still to be sent.
+_UNKNOWN = -1
+_CHUNKS = -2
+
+_find_empty_line = re.compile(rb"\n\r?\n").search
+_is_interim = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9][0-9]\b").match
+_is_sound_line = re.compile(
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n").fullmatch
+_find_framing = re.compile(
+    rb"\r\n(content-length|transfer-encoding):"
+    rb"[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)").findall
+_asks_to_close = re.compile(rb"\r\nconnection:[^\r\n]*close").search
+_ends_in_chunks = re.compile(r"(?:^|,)[ \t]*chunked$").search
+_split_lines = re.compile(r"\r\n|\r|\n").split
+
+# Lines of the chunked coding, and what can be the beginning of one.
+_SIZE = rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?"
+_FIRST_SIZE = (re.compile(_SIZE + rb"(\r?\n)").match,
+               re.compile(rb"(?:%b\r?)?" % _SIZE).fullmatch)
+_NEXT_SIZE = (re.compile(rb"\r\n" + _SIZE + rb"(\r?\n)").match,
+              re.compile(rb"\r?|\r\n(?:%b\r?)?" % _SIZE).fullmatch)
+_TRAILER = (re.compile(rb"([^\n]*)\n").match,
+            re.compile(rb"[^\n]*").fullmatch)
+_is_sound_trailer = re.compile(rb"[^:\s\0]+:[^\r\0]*\r").fullmatch
+
+_FRAMING_NAMES = frozenset(("content-length", "transfer-encoding"))
+_FIELD_NAMES = _FRAMING_NAMES | {"connection", "keep-alive",
+                                 "proxy-connection"}
+
+
+def get_framing(method, version, status, fields, loose_fields=None):
+    """Return how far the response to *method* goes: RFC 9112, section 6.3.
+
+    *version* is 10 or 11, *fields* are pairs of name and value.  If the
+    section is not sound, *loose_fields* are those of get_loose_fields().
+
+    Return (extent, length, is_chunked, persists): the extent of the stream,
+    which is a number of bytes, CHUNKED, or ENDLESS; the length of the body, or
+    None; whether the chunked coding is to be decoded; and whether another
+    request can follow on the connection.
+    """
+    if loose_fields is not None:
+        fields = list(fields)
+        if _FRAMING_NAMES.isdisjoint(name.lower() for name, _ in fields):
+            fields = loose_fields
+    lengths = []
+    codings = []
+    options = ""
+    is_kept = version >= 11
+    for name, value in fields:
+        name = name.lower()
+        if name not in _FIELD_NAMES:
+            continue
+        value = value.strip(" \t").lower()
+        if name == "content-length":
+            lengths.append(value)
+        elif name == "transfer-encoding":
+            codings.append(value)
+        elif name == "connection":
+            options += value + ","
+        elif name == "keep-alive" or "keep-alive" in value:
+            is_kept = True
+
+    persists = (loose_fields is None and "close" not in options
+                and (is_kept or "keep-alive" in options))
+    if status == 101 or method == "CONNECT" and 200 <= status < 300:
+        return ENDLESS, 0, False, persists      # what follows is not HTTP
+
+    extent = ENDLESS
+    is_chunked = False
+    if lengths:
+        extent, is_clear = _get_length(lengths)
+        if not is_clear or codings or status == 204 and extent:
+            persists = False
+    if codings:
+        if codings != ["chunked"] or version < 11 or status == 204:
+            persists = False
+        is_chunked = codings[0] == "chunked"
+        if is_chunked or _ends_in_chunks(codings[-1]):
+            extent = CHUNKED
+    if method == "HEAD" or status in (204, 304) or 100 <= status < 200:
+        return 0, 0, False, persists
+    length = extent if isinstance(extent, int) else None
+    return extent, length, is_chunked, persists and extent is not ENDLESS
+
+
+def _get_length(values):
+    # Return the extent, and whether all peers agree on it.
+    value = values[0]
+    if len(values) == 1 and value.isdigit() and value.isascii():
+        return int(value), True
+    is_clear = (value.isascii() and value.isdigit()
+                and values.count(value) == len(values))
+    items = {item.strip(" \t") for item in value.split(",")}
+    try:
+        length = int(items.pop() if len(items) == 1 else value)
+    except ValueError:
+        length = -1
+    return (length, is_clear) if length >= 0 else (ENDLESS, False)
+
+
+def is_sound(lines):
+    """Tell whether a header section consists of header fields only."""
+    return all(_is_sound_line(line) or line in (b"\r\n", b"\n")
+               for line in lines)
+
+
+def get_loose_fields(lines):
+    """Return the name and value of whatever may pass for a header field.
+
+    Peers differ on what a section says that is not sound.  This serves only
+    to find an end for the body.
+    """
+    section = b"".join(lines).decode("iso-8859-1")
+    fields = (line.partition(":") for line in _split_lines(section))
+    return [(name.strip(), value) for name, _, value in fields]
+
+
+# Each of these classes follows one kind of message.  take(view, n) is given a
+# memoryview with n bytes in it.  It returns how many bytes at its beginning
+# are to be read, and where the message ends in it; it may move the former to
+# the front.  finish() is called when the connection ends.
+
+class Message:
+
+    ended = False
+    cut = False         # did it end early, or is it malformed?
+    clean = False       # did it end where all peers see its end?
+    is_fresh = False    # can another Head begin in its place?
+    at_end = False      # has the connection ended?
+    has_end = True      # is it known where it ends?
+    limit = math.inf    # how many bytes may be received at once
+
+    def finish(self):
+        self.ended = self.at_end = True
+
+
+class Head(Message):
+    """The header sections of a response: take() stops after each."""
+
+    has_end = False
+    limit = _HEAD_SIZE
+    is_fresh = True         # until something of a final response was taken
+    is_complete = False     # was the last section taken to its end?
+    _seen = b""             # the beginning and the end of a section
+    _skipped = 0
+
+    def take(self, view, end):
+        start = 0
+        known = len(self._seen)
+        if known:
+            seen = self._seen + view[:end]
+        else:
+            seen = view
+            if view[0] in b"\r\n":
+                start = self._skip_line_ends(view, end)
+                if start == end:
+                    return 0, end
+        found = _find_empty_line(seen, start, known + end)
+        if found:
+            end = found.end() - known
+            self._seen = b""
+            self.is_complete = True
+            self.is_fresh = (seen[start + 9:start + 10] == b"1"
+                             and _is_interim(seen, start) is not None)
+        else:
+            seen = bytes(seen[start:known + end])
+            self._seen = (seen if len(seen) < 32
+                          else seen[:16] + b"..." + seen[-3:])
+            self.is_complete = self.is_fresh = False
+        if start:
+            view[:end - start] = view[start:end]
+        return end - start, end
+
+    def _skip_line_ends(self, view, end):
+        # Those before a response do not count: RFC 9112, section 2.2.
+        size = end - len(bytes(view[:end]).lstrip(b"\r\n"))
+        self._skipped += size
+        return size if self._skipped <= _MAX_EMPTY else 0
+
+    def finish(self):
+        super().finish()
+        self.cut = bool(self._seen)
+
+
+class Body(Message):
+    """A number of bytes."""
+
+    is_begun = False        # was anything taken?
+
+    def __init__(self, size):
+        self.limit = size       # how many are left
+        self.ended = self.clean = not size
+
+    def take(self, view, end):
+        self.is_begun = True
+        size = min(self.limit, end)
+        self.limit -= size
+        self.ended = self.clean = not self.limit
+        return size, size
+
+    def finish(self):
+        super().finish()
+        self.cut = True
+
+
+class Chunks(Message):
+    """A body in the chunked coding: RFC 9112, section 7.1."""
+
+    decodes = False             # does take() leave out what is not data?
+    trailers_left = math.inf    # how many trailer fields are accepted
+    is_begun = False            # was anything taken?
+
+    def __init__(self):
+        self._left = 0              # of the data of this chunk
+        self._line = _FIRST_SIZE    # what follows these
+        self._seen = b""            # the beginning of that line
+        self._is_sound = True       # do all peers read the lines as we do?
+        self._has_trailers = False
+
+    def take(self, view, end):
+        self.is_begun = True
+        at = put = 0
+        while at < end and not self.ended:
+            if not self._left:
+                at = self._take_line(view, at, end)
+                continue
+            size = min(self._left, end - at)
+            if self.decodes and put != at:
+                view[put:put + size] = view[at:at + size]
+            put += size
+            at += size
+            self._left -= size
+        return (put if self.decodes else at), at
+
+    def _take_line(self, view, at, end):
+        match, can_begin = self._line
+        if not self._seen and (found := match(view, at, end)):
+            at = found.end()
+        else:
+            known = len(self._seen)
+            self._seen += view[at:min(at + _MAX_LINE, end)]
+            found = match(self._seen)
+            if not found:
+                if len(self._seen) < _MAX_LINE and can_begin(self._seen):
+                    return end
+                self.cut = self.ended = True    # it is malformed
+                return at
+            at += found.end() - known
+            self._seen = b""
+        if self._line is not _TRAILER:
+            self._is_sound &= found[2] == b"\r\n"
+            self._left = int(found[1], 16)
+            self._line = _NEXT_SIZE if self._left else _TRAILER
+        elif found[1] in (b"\r", b""):
+            self.ended = True
+            self.clean = self._is_sound and found[1] == b"\r"
+        else:
+            self._is_sound &= _is_sound_trailer(found[1]) is not None
+            self._has_trailers = True
+            self.trailers_left -= 1
+            self.cut = self.ended = self.trailers_left < 0
+        return at
+
+    def finish(self):
+        # Some servers end the connection right after the last chunk.
+        super().finish()
+        self.cut = (self._line is not _TRAILER or bool(self._seen)
+                    or self._has_trailers)
+
+
+class Endless(Message):
+    """What ends with the connection, or is not HTTP."""
+
+    has_end = False
+
+    def take(self, view, end):
+        return end, end
+
+
+class Unread(Message):
+    """A response that nobody has begun to read."""
+
+    is_fresh = True
+    has_end = False
+
+class Lost(Message):
+    """A response in which nobody knows the position."""
+
+    ended = cut = True
+    has_end = False
+
+_UNREAD = Unread()
+_LOST = Lost()
+
+
+class Foreign(Message):
+    """A response that is not read by way of a ResponseIO.
+
+    response -- an object that sets its attribute length to 0 at its end
+    """
+
+    def __init__(self, response):
+        self._response = response
+
+    @property
+    def clean(self):
+        return getattr(self._response, "length", None) == 0
+
+    @property
+    def has_end(self):
+        return bool(getattr(self._response, "length", None) is not None
+                    or getattr(self._response, "chunked", False))
+
+    def take(self, view, end):
+        return 0, 0
+
+
+class Exchange:
+    """A request, and the response to it.
+
+    method, target -- of the request
+    message -- follows the response
+    begun -- whether getresponse() has returned the response
+    closes -- whether the request asks to close the connection
+    upgrades -- whether it asks for another protocol
+    unsent -- false if the request was sent whole: how many bytes are missing,
+        or _UNKNOWN.  None if nothing was sent by way of Channel.sendall(), as
+        by a subclass that has a send() of its own.
+    """
+
+    __slots__ = ("method", "target", "message", "begun", "closes", "upgrades",
+                 "unsent", "_chunks")
+
+    def __init__(self, method, target=None, unsent=None):
+        self.method = method
+        self.target = target
+        self.message = _UNREAD
+        self.begun = self.closes = self.upgrades = False
+        self.unsent = unsent
+        self._chunks = None     # follows the body of the request
+
+    def count(self, unsent, data):
+        """Return what remains of *unsent* when *data* has been sent."""
+        if unsent is None:
+            unsent = self._begin(bytes(data))
+        elif unsent == _UNKNOWN:
+            return _UNKNOWN
+        size = len(data)
+        if not isinstance(data, bytes):
+            size = memoryview(data).nbytes
+        if self._chunks is None:
+            return unsent - size if size <= unsent else _UNKNOWN
+        chunks = memoryview(data).cast("B")
+        if unsent != _CHUNKS:
+            if size < unsent:
+                return unsent - size
+            chunks = chunks[unsent:]
+        if self._chunks.take(chunks, len(chunks))[1] < len(chunks):
+            return _UNKNOWN
+        return 0 if self._chunks.clean else _CHUNKS
+
+    def _begin(self, data):
+        # Find out how far the request goes that begins with *data*.
+        size = data.find(b"\r\n\r\n") + 4
+        head = data[:size].lower()
+        if b"\r\nconnection:" in head:
+            self.closes = _asks_to_close(head) is not None
+            self.upgrades = b"\r\nupgrade:" in head
+        if (b"\r\ncontent-length:" not in head
+                and b"\r\ntransfer-encoding:" not in head):
+            return size
+        (name, value), *more = _find_framing(head)
+        if name == b"content-length" and value.isdigit() and not more:
+            return size + int(value)
+        if (name, value) == (b"transfer-encoding", b"chunked") and not more:
+            self._chunks = Chunks()
+            return size
+        return _UNKNOWN
+
+
+class ResponseIO(socket.SocketIO):
+    """The raw stream of one response."""
+
+    _channel = _exchange = None
+
+    # SocketIO.__init__() would take a tenth of the time of a small request.
+    _reading = True
+    _writing = _timeout_occurred = False
+    _mode = "rb"
+
+    def __init__(self, sock):
+        self._sock = sock
+        sock._io_refs += 1          # as socket.makefile() does
+
+    def begin(self, channel, exchange):
+        """Read the response of *exchange*, beginning with its head."""
+        self._channel = channel
+        self._exchange = exchange
+        exchange.message = Head()
+
+    def begin_body(self, extent):
+        """Read the body; *extent* as from get_framing()."""
+        head = self._exchange.message
+        if extent in (ENDLESS, None) or not (isinstance(head, Head)
+                                             and head.is_complete):
+            message = Endless()
+        elif extent is CHUNKED:
+            message = Chunks()
+        else:
+            message = Body(extent)
+        self._exchange.message = message
+        if message.ended:
+            self._channel.end(self._exchange)
+
+    def take_whole(self):
+        """Return the body if all of it is here, and nothing of it was read."""
+        message = self._exchange and self._exchange.message
+        if type(message) is not Body or message.is_begun:
+            return None
+        received = self._channel.received
+        size = message.limit
+        if len(received) < size:
+            return None
+        with memoryview(received)[:size] as view:
+            data = bytes(view)
+        del received[:size]
+        message.limit = 0
+        message.ended = message.clean = message.is_begun = True
+        self._channel.end(self._exchange)
+        return data
+
+    @property
+    def cut(self):
+        """Has the response ended early, or is it malformed?"""
+        return self._exchange and self._exchange.message.cut
+
+    @property
+    def unanswered(self):
+        """What Channel.get_unanswered() returns."""
+        return self._channel.get_unanswered() if self._channel else ()
+
+    @property
+    def malformed(self):
+        """Has the response ended early, but not the connection?"""
+        return self.cut and not self._exchange.message.at_end
+
+    def decode_chunks(self, max_trailers):
+        """Leave out what is not data from now on; tell whether it is done."""
+        message = self._exchange and self._exchange.message
+        if not isinstance(message, Chunks):
+            return False
+        if not message.is_begun:
+            message.decodes = True
+            message.trailers_left = max_trailers
+        return message.decodes
+
+    def readinto(self, b):
+        exchange = self._exchange
+        if exchange is None:
+            return super().readinto(b)
+        message = exchange.message
+        if message.ended:
+            return 0
+        channel = self._channel
+        view = memoryview(b)
+        if len(view) > message.limit:
+            view = view[:message.limit]
+        exchange.message = _LOST        # in case it is interrupted
+        size = 0
+        while not size and not message.ended:
+            try:
+                if received := channel.received:
+                    n = min(len(view), len(received))
+                    view[:n] = received[:n]
+                    del received[:n]
+                elif channel.ended:
+                    n = channel.take_end()
+                else:
+                    n = super().readinto(view)
+            except _NOTHING_YET:
+                exchange.message = message
+                raise
+            except OSError as exc:
+                message.finish()
+                exchange.message = message
+                raise_closed(exc, channel.get_unanswered())
+            if n:
+                size, end = message.take(view, n)
+                if end < n and received:
+                    received[:0] = view[end:n]
+                elif end < n:
+                    received += view[end:n]
+            elif n is None:
+                size = None
+                break
+            else:
+                message.finish()
+        exchange.message = message
+        if message.clean:
+            channel.end(exchange)
+        return size
+
+
+class Channel:
+    """A socket, and the exchanges on it that have not come to an end.
+
+    sock -- the socket
+    opened -- whether connect() has made it, and can make another
+    pipelines -- whether requests may be sent before earlier ones are answered
+    persists -- whether an HTTP/1.1 response has shown that it stays open
+    """
+
+    pipelines = persists = False
+
+    def __init__(self, sock, opened=False):
+        self.sock = sock
+        self.opened = opened
+        self.exchanges = []             # the oldest first
+        self.received = bytearray()     # and not read as part of a response
+        self.ended = False              # has poll() met the end, or an error?
+        self.error = None
+        self.is_plain = is_plain(sock)
+        self._poller = None             # of the system; kept, as it is cheap
+
+    def end(self, exchange):
+        """Take out *exchange* if it has come to a clean end."""
+        if (exchange.message.clean and not exchange.unsent
+                and self.exchanges and self.exchanges[0] is exchange):
+            del self.exchanges[0]
+
+    def settle(self):
+        """Take out an exchange that has ended without telling."""
+        if self.exchanges and isinstance(self.exchanges[0].message, Foreign):
+            self.end(self.exchanges[0])
+
+    def take_end(self):
+        """Do what socket.recv() does after the end that poll() has met."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return 0
+
+    def can_begin(self, is_open):
+        """Tell whether another request can be sent.
+
+        *is_open* tells whether somebody has the last response, and has not
+        closed it.
+        """
+        if self.exchanges:
+            self.leave_first(is_open)
+        if self.exchanges:
+            return bool(is_open) and self._can_follow()
+        if not self.is_plain:
+            return True
+        # This is all that it takes for a healthy connection without TLS.
+        if (self._poller and not self.received and not self.ended
+                and self.sock.fileno() >= 0 and not self._poller.poll(0)):
+            return True
+        if self.poll():
+            return False
+        if not hasattr(self.sock, "pending"):
+            self._poller = make_poller(self.sock)
+        return True
+
+    def _can_follow(self):
+        # Can a request be sent while the response before it is being read?
+        exchange, *more = self.exchanges
+        message = exchange.message
+        if more or exchange.unsent or message.ended or not message.has_end:
+            return False
+        # What came with it, and is not of it, nobody has asked for.
+        with memoryview(bytearray(self.received)) as view:
+            return copy.copy(message).take(view, len(view))[1] == len(view)
+
+    def leave_first(self, is_open):
+        """Take out the first exchange if it has ended, or nobody reads it."""
+        self.settle()
+        if self.exchanges and not is_open:
+            self._skip_rest()
+
+    def _skip_rest(self):
+        # There is no need to read what is here already.
+        exchange = self.exchanges[0]
+        message = exchange.message
+        if message.has_end and not message.ended:
+            with memoryview(bytearray(self.received)) as view:
+                end = message.take(view, len(view))[1]
+            del self.received[:end]
+            self.end(exchange)
+
+    def poll(self, timeout=0):
+        """Wait for the next response, or for the end of the connection.
+
+        Return False if neither has come within *timeout* seconds.  Line ends
+        (RFC 9112, section 9.2) and what TLS receives for itself do not count.
+        """
+        if self.sock.fileno() < 0:      # somebody has closed it
+            self.ended = True
+        if timeout is not None:
+            timeout = min(max(timeout, 0), _MAX_TIMEOUT)
+        deadline = timeout and time.monotonic() + timeout
+        for _ in range(_MAX_EMPTY):
+            if self.received:
+                self.received = self.received.lstrip(b"\r\n")
+            if self.received or self.ended:
+                break
+            if not wait(self.sock, timeout):
+                return False
+            self._receive()
+            if timeout:
+                timeout = max(0, deadline - time.monotonic())
+        return True
+
+    def _receive(self):
+        # Receive what is there, without waiting; tell whether it was anything.
+        sock = self.sock
+        timeout = sock.gettimeout()
+        # TLS may wait for the rest of a record.  Nothing else does.
+        is_tls = hasattr(sock, "pending")
+        self.ended = True       # in case it is interrupted
+        try:
+            if is_tls:
+                sock.settimeout(0)
+            data = sock.recv(_HEAD_SIZE)
+        except _NOTHING_YET:
+            self.ended = False
+            return False
+        except OSError as exc:
+            self.error = exc.with_traceback(None)
+        else:
+            self.received += data
+            self.ended = not data
+        finally:
+            if is_tls:
+                sock.settimeout(timeout)
+        return True
+
+    def begin_response(self, response, exchange):
+        """Let the stream of *response* be that of *exchange*, if it can."""
+        stream = get_stream(getattr(response, "fp", None))
+        if stream is not None:
+            stream.begin(self, exchange)
+        return stream
+
+    def count_outstanding(self):
+        """Return how many requests have no response yet."""
+        return sum(exchange.target is not None and not exchange.begun
+                   for exchange in self.exchanges)
+
+    def get_unanswered(self):
+        """Return the (method, target) of each request without a response.
+
+        Return an empty tuple if requests are not pipelined.
+        """
+        if not self.pipelines:
+            return ()
+        return tuple((exchange.method, exchange.target)
+                     for exchange in self.exchanges
+                     if exchange.target is not None and not exchange.begun)
+
+    def can_pipeline(self, limit):
+        """Tell whether another request can follow those without a response."""
+        last = self.exchanges[-1] if self.exchanges else None
+        return (last is not None and self.is_plain and self.persists
+                and not self.ended and self.count_outstanding() < limit
+                and last.method in _IDEMPOTENT and not last.unsent
+                and not last.closes and not last.upgrades)
+
+    def _send_and_receive(self, data):
+        # The server may not read on until somebody reads its responses.
+        sock = self.sock
+        timeout = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            with memoryview(data).cast("B") as view:
+                sent = 0
+                while sent < len(view):
+                    to_write = True
+                    try:
+                        sent += sock.send(view[sent:sent + _PIECE_SIZE])
+                        continue
+                    except _WANTS_READ:
+                        to_write = False
+                    except _NOTHING_YET:
+                        pass
+                    if self.ended:
+                        raise self.error or BrokenPipeError(
+                            errno.EPIPE, "The server has closed")
+                    if self._receive():
+                        if len(self.received) > _MAX_RECEIVED:
+                            raise Overflow
+                    elif not wait(sock, timeout, to_write=to_write):
+                        raise TimeoutError("timed out")
+        finally:
+            sock.settimeout(timeout)
+
+    def sendall(self, data):
+        """Send *data* as a part of the last request."""
+        if not self.exchanges:      # it is of no request that is known
+            self.exchanges.append(Exchange(None, unsent=_UNKNOWN))
+        exchange = self.exchanges[-1]
+        unsent = exchange.unsent
+        exchange.unsent = _UNKNOWN      # in case it is interrupted
+        try:
+            if (self.pipelines and self.is_plain
+                    and self.sock.gettimeout() != 0):
+                self._send_and_receive(data)
+            else:
+                self.sock.sendall(data)
+        except TypeError:               # before anything was sent
+            exchange.unsent = unsent
+            raise
+        except OSError as exc:
+            raise_closed(exc, self.get_unanswered())
+        exchange.unsent = exchange.count(unsent, data)
+
+
+def raise_closed(exc, unanswered):
+    """Raise *exc*, as a ConnectionClosed if that is what it says."""
+    cls = _closed.get(type(exc))
+    if cls is None:
+        raise exc
+    closed = cls(*exc.args)
+    if unanswered:
+        closed.unanswered = unanswered
+    raise closed from exc
+
+
+def wait(sock, timeout, *, to_write=False):
+    """Wait until *sock* can be read; return False if it cannot be in time.
+
+    If *to_write* is true, also stop waiting if it can be written.
+    """
+    if getattr(sock, "pending", int)():     # TLS has it, not the system
+        return True
+    poller = make_poller(sock)
+    if poller is None:
+        return any(select.select([sock], [sock] * to_write, [], timeout))
+    if to_write:
+        poller.modify(sock, select.POLLIN | select.POLLOUT)
+    return bool(poller.poll(timeout and math.ceil(timeout * 1000)))
+
+
+def make_poller(sock):
+    """Return a poll object for *sock*, or None where there is none."""
+    if not hasattr(select, "poll"):
+        return None
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return poller
+
+
+def is_plain(sock):
+    """Tell whether a ResponseIO reads what sock.makefile("rb") would."""
+    return getattr(type(sock), "makefile", None) is socket.socket.makefile
+
+
+def open_reader(sock):
+    """Return what sock.makefile("rb") does, with a ResponseIO if possible."""
+    if is_plain(sock):
+        return io.BufferedReader(ResponseIO(sock))
+    return sock.makefile("rb")
+
+
+def is_cut(fp):
+    """Tell whether the response read by *fp* has ended early.
+
+    Return None if that is not known.
+    """
+    stream = get_stream(fp)
+    return None if stream is None else stream.cut
+
+
+def get_stream(fp):
+    """Return the ResponseIO below *fp*, or None."""
+    raw = getattr(fp, "raw", None)
+    return raw if isinstance(raw, ResponseIO) else None
