@@ -13,9 +13,6 @@ import time
 
 from clients import CASES, check, connect
 
-# What http.client calls once per request, before it sends.
-NAME = "_HTTPConnection__leave_dead_socket"
-
 SLICES = 10     # of which the best counts
 
 
@@ -25,27 +22,19 @@ def exchange(conn):
         check("GET", [(response.status, response.read())])
 
 
-def see_used(conn):
-    """Exit unless a request calls the method that is to be timed, once."""
-    look, calls = getattr(conn, NAME, None), []
-    if look is None:
-        sys.exit(f"http.client has no {NAME} to time; see bench/look.py")
-
-    def noted():
-        calls.append(conn.sock)
-        look()
-    setattr(conn, NAME, noted)
-    exchange(conn)
-    delattr(conn, NAME)
-    if calls != [conn.sock]:
-        sys.exit(f"a request called {NAME} {len(calls)} times, not once; see "
-                 f"bench/look.py")
+def get_look(conn):
+    """Return the call with which a request looks; exit if there is none."""
+    channel = getattr(conn, "_HTTPConnection__channel", None)
+    if not hasattr(channel, "can_begin"):
+        sys.exit("http.client does not look before it sends; see "
+                 "bench/look.py")
+    return channel.can_begin
 
 
 def time_of(look, count):
     start = time.perf_counter()
     for _ in range(count):
-        look()
+        look(False)
     return (time.perf_counter() - start) / count
 
 
@@ -54,10 +43,10 @@ def main(options):
     count = options.pop("count") // SLICES
     conn = connect(**options)
     exchange(conn)
-    see_used(conn)
-    sock, look = conn.sock, getattr(conn, NAME)
+    exchange(conn)      # from the second look on, poll() is at hand
+    sock, look = conn.sock, get_look(conn)
     best = min(time_of(look, count) for _ in range(SLICES))
-    if conn.sock is not sock:
+    if conn.sock is not sock or not look(False):
         sys.exit("the connection was not healthy")
     exchange(conn)
     print(json.dumps(best))

@@ -178,10 +178,9 @@ class Run:
                 self._see_memory()
 
     def _see_memory(self):
-        use = self.conn._HTTPConnection__use
-        if use is not None:     # what nobody else can know
-            self.inbox = use.received
-        self.received = max(self.received, self.inbox.size)
+        channel = self.conn._HTTPConnection__channel
+        if channel is not None:     # what nobody else can know
+            self.received = max(self.received, len(channel.received))
         self.most = max(self.most, resident())
         if self.received > BOUND:
             raise Broken(f"{self.received:,} bytes were received in advance")

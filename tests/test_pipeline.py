@@ -51,28 +51,27 @@ def test_rules_hold(line):
     assert max(map(len, done.stdout.splitlines())) <= 99
 
 
-PIPELINE = "from http import _pipeline as p\n"
+CHANNEL = "from http import _channel as c\n"
 
 # What must not be, with how many requests ahead, and what is said of it.
 CHANGES = {
     "only sends": (
         50,
-        PIPELINE + "p.Pipeline._send_and_receive = lambda self, use, sock, "
-                   "data: sock.sendall(data) is None",
+        CHANNEL + "c.Channel._send_and_receive = lambda self, data: "
+                  "self.sock.sendall(data)",
         "somebody waits for ever, or a request failed: TimeoutError"),
     "knows no bound": (
         200,
-        PIPELINE + "p.MAX_RECEIVED = 1 << 30",
+        CHANNEL + "c._MAX_RECEIVED = 1 << 30",
         "[0-9,]{10,} bytes were received in advance"),
     "gives up early": (
         50,
-        PIPELINE + "p.MAX_RECEIVED = 1 << 20",
+        CHANNEL + "c._MAX_RECEIVED = 1 << 20",
         "PipelineOverflow at [0-9]+ requests"),
     "does not name all": (
         200,
-        PIPELINE + "told = p.Pipeline.unanswered.fget\n"
-                   "p.Pipeline.unanswered = property(lambda self: "
-                   "told(self)[1:])",
+        CHANNEL + "told = c.Channel.get_unanswered\n"
+                  "c.Channel.get_unanswered = lambda self: told(self)[1:]",
         "PipelineOverflow names [0-9]+ requests, not [0-9]+"),
     "alters what comes": (
         50,

@@ -1,10 +1,11 @@
 """Stock and patched measured beside each other, and beside other clients.
 
-All over the loopback interface, each client with one kept connection to a
-scripted server, if it keeps any: small requests and large bodies, what the
-look before sending costs, what an idle connection holds on every line that
-is built; urllib.request, xmlrpc.client and logging; and 1,000 POSTs each
-after an idle close.  Interpreters take turns every few
+First, what the code of http.client itself costs: CPU time over a socket pair,
+less that of the sockets (bench/cost.py).  Then, over the loopback interface,
+each client with one kept connection to a scripted server, if it keeps any:
+small requests and large bodies, what the look before sending costs, what an
+idle connection holds on every line that is built; xmlrpc.client; and 1,000
+POSTs each after an idle close.  Interpreters take turns every few
 milliseconds; figures are medians of samples, each of them the best of some
 turns, and the quartiles of samples that were taken beside each other.
 
@@ -12,8 +13,8 @@ Tables are printed; the numbers go to bench/results/LINE.json, the tables in
 Markdown to LINE.md, a plot to LINE.svg.  Other clients are fetched with pip
 into the cache.  The exit status is 1 if a promise is broken that does not
 depend on the speed of the machine: how many system calls a request costs,
-what an idle connection holds, that a call is sent at once, that 10,000
-records take one connection and arrive, that each POST does exactly once.
+what an idle connection holds, that a call is sent at once, that each POST
+arrives exactly once.
 """
 
 import json
@@ -76,6 +77,7 @@ def measure(line, size, *, with_peers):
     found, missing = _packages(pythons["patched"], line, with_peers)
     results = {"line": line, **_circumstances(pythons, size)}
     with Lab() as lab:
+        results["cost"] = measures.cost(lab, pythons, size)
         results["requests"] = measures.requests(lab, pythons, size)
         results["look"] = measures.look(lab, pythons["patched"], size)
         results["system calls"] = measures.system_calls(lab, pythons)
@@ -86,8 +88,7 @@ def measure(line, size, *, with_peers):
         piped = found.pop(bench_peers.PIPELINING, None)
         results["peers"] = measures.peers(lab, pythons, found, size)
         results["pipelining"] = library.pipelining(lab, pythons, piped, size)
-        for name in ("urllib", "xmlrpc", "logging"):
-            results[name] = getattr(library, name)(lab, pythons, size)
+        results["xmlrpc"] = library.xmlrpc(lab, pythons, size)
     results["reliability"] = measures.reliability(pythons, size)
     results["not run"] = missing
     results["seconds"] = round(time.monotonic() - start)

@@ -44,23 +44,23 @@ class Child:
             pass
         return self.answer()
 
-    def answer(self):
+    def answer(self, seconds=TIMEOUT):
         """Return the next thing that the program prints."""
         poller = select.poll()
         poller.register(self._process.stdout, select.POLLIN)
-        ready = poller.poll(TIMEOUT * 1000)
+        ready = poller.poll(seconds * 1000)
         line = self._process.stdout.readline() if ready else ""
         if not line:
             self.end()
-            raise self._failure(ready)
+            raise self._failure(ready, seconds)
         return json.loads(line)
 
-    def _failure(self, ready):
+    def _failure(self, ready, seconds):
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").splitlines()
         why = said[-1] if said else (
             f"status {self._process.returncode}" if ready
-            else f"no answer within {TIMEOUT} s")
+            else f"no answer within {seconds} s")
         program = next(Path(arg).name for arg in self._argv
                        if arg.endswith(".py"))
         return Failure(f"bench/{program} did not end well with "

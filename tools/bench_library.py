@@ -1,32 +1,13 @@
 """What ./series bench measures of what is built on http.client.
 
-urllib.request, xmlrpc.client and logging; see tools/bench_measures.py for how.
+xmlrpc.client, and pipelines; see tools/bench_measures.py for how.
 """
 
 from tools.bench_measures import (SIDES, ask_profiled, both_clocks, compared,
                                   ratio, spread, take_turns)
 from tools.common import say
 
-HOPS = 3            # of a chain of redirects; bench/server.py has it
-WAYS = {"": {}, ", TLS 1.3": {"port": "tls"},
-        ", TLS 1.3, RSA": {"port": "rsa"}}
 DEPTH = 50          # of pipelines; bench/clients.py has it
-
-
-def urllib(lab, pythons, size):
-    """Time urlopen() beside itself, and beside the handler."""
-    say("urlopen() and PersistentConnectionHandler")
-    results = {}
-    for about, options in WAYS.items():
-        results[f"GET{about}"] = _one_case(
-            lab, pythons, size.urllib, "GET", {"timeout": 30, **options},
-            {"client": "urlopen", "connections": 1}, {"client": "handler"})
-        results[f"redirects{about}"] = _one_case(
-            lab, pythons, size.urllib, "redirects",
-            {"timeout": 30, **options},
-            {"client": "urlopen", "connections": 1 + HOPS},
-            {"client": "urlopen", "connections": 1})
-    return results
 
 
 def pipelining(lab, pythons, peer, size):
@@ -65,29 +46,6 @@ def xmlrpc(lab, pythons, size):
                                        options).get("sendall", 0)
                     for side, python in pythons.items()},
     }
-
-
-def logging(lab, pythons, size):
-    """Time records, and count connections and what has arrived."""
-    say("records by logging.handlers.HTTPHandler")
-    options = {"client": "logging"}
-    told = _one_case(lab, pythons, size.records, "record", options,
-                     {"connections": 1}, {"persistent": True})
-    return {"record": told, "records": size.logged,
-            "kept": _log(lab, pythons["patched"], size.logged)}
-
-
-def _log(lab, python, count):
-    """Return how many connections and records *count* records come to."""
-    before = [lab.count(what) for what in ("accepted", "logged")]
-    child = lab.client(python, "logging", persistent=True)
-    child.ask(measure="timed", case="record", count=count)
-    after = [lab.count(what) for what in ("accepted", "logged")]
-    child.end()
-    connections, records = [late - early
-                            for early, late in zip(before, after)]
-    # One, to count what was logged, and one to count itself.
-    return {"connections": connections - 2, "records": records}
 
 
 def _one_case(lab, pythons, plan, case, options, stock={}, patched={}):

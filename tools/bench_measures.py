@@ -10,6 +10,7 @@ import re
 import shutil
 import statistics
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 from tools import demo
@@ -22,7 +23,6 @@ LOADS = ((("GET", "POST", "tiny"), "small"), (("length",), "large"),
          (("chunked",), "large"))
 CONNECTIONS = {"plain": {}, "with a timeout": {"timeout": 30},
                "TLS 1.3": {"port": "tls"}}
-HANDLER = "PersistentConnectionHandler"
 
 # System calls that have nothing to do with a connection.
 _OF_MEMORY = {"brk", "mmap", "munmap", "mremap", "madvise", "futex"}
@@ -44,10 +44,7 @@ class Size(NamedTuple):
     large: Plan
     peers: Plan
     ahead: Plan         # of 50 requests each
-    urllib: Plan
     calls: Plan
-    records: Plan
-    logged: int         # records over one connection
     looks: int          # in each of small.rounds processes
     connections: int    # idle ones
     processes: int      # for what is measured once in each
@@ -55,19 +52,17 @@ class Size(NamedTuple):
     tries: int          # POSTs after each way to end a connection
 
 
+COST_TIMEOUT = 900      # seconds
+
 BEST = 10   # of so many processes that import
 
 FULL = Size(small=Plan(6, 8, 10, 100), large=Plan(6, 6, 10, 1),
             peers=Plan(5, 4, 8, 50), ahead=Plan(5, 4, 8, 2),
-            urllib=Plan(4, 5, 4, 10),
-            calls=Plan(4, 5, 8, 50), records=Plan(4, 5, 5, 50),
-            logged=10_000, looks=20_000, connections=800,
+            calls=Plan(4, 5, 8, 50), looks=20_000, connections=800,
             processes=3, imports=8, tries=1000)
 QUICK = Size(small=Plan(2, 2, 3, 50), large=Plan(2, 1, 2, 1),
              peers=Plan(2, 1, 3, 20), ahead=Plan(2, 1, 3, 1),
-             urllib=Plan(2, 1, 2, 5),
-             calls=Plan(2, 1, 3, 20), records=Plan(2, 1, 3, 20),
-             logged=200, looks=2_000, connections=200,
+             calls=Plan(2, 1, 3, 20), looks=2_000, connections=200,
              processes=1, imports=2, tries=20)
 
 
@@ -95,6 +90,28 @@ def compared(stock, patched):
 def ratio(stock, patched):
     """Return the spread of the ratios of such pairs."""
     return spread([after / before for before, after in zip(stock, patched)])
+
+
+# What the code itself costs.
+
+def cost(lab, pythons, size):
+    """Return the rows of bench/cost.py."""
+    say("what http.client itself costs")
+    libraries = [_library(python) for python in pythons.values()]
+    child = lab.start(pythons["stock"], "cost.py", *libraries, "--json",
+                      *(["--quick"] if size.tries < FULL.tries else []))
+    try:
+        return child.answer(seconds=COST_TIMEOUT)
+    finally:
+        child.end()
+
+
+def _library(python):
+    """Return the folder that *python* imports its library from."""
+    told = subprocess.run(
+        [python, "-c", "import http; print(http.__path__[0])"],
+        check=True, capture_output=True, text=True)
+    return str(Path(told.stdout.strip()).parent)
 
 
 # Requests.
@@ -162,7 +179,6 @@ def peers(lab, pythons, found, size):
     found: {name: (version, folder of its packages)}.
     """
     ours = {f"http.client, {side}": (pythons[side], {}) for side in SIDES}
-    ours[HANDLER] = pythons["patched"], {"client": "handler"}
     ours["urlopen(), stock"] = pythons["stock"], {"client": "urlopen",
                                                   "connections": 1}
     theirs = {name: (pythons["patched"],
@@ -179,10 +195,9 @@ def peers(lab, pythons, found, size):
 
 
 def _beside(clock, taken, name):
-    own, patched, handler = [taken[one][clock] for one in
-                             (name, "http.client, patched", HANDLER)]
-    return {"time": spread(own), "ratio": ratio(patched, own),
-            "handler": ratio(own, handler)}
+    own, patched = [taken[one][clock]
+                    for one in (name, "http.client, patched")]
+    return {"time": spread(own), "ratio": ratio(patched, own)}
 
 
 # The look before sending.

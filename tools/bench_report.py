@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tools.bench_measures import CONNECTIONS, HANDLER
+from tools.bench_measures import CONNECTIONS
 
 KIB = 1024
 LARGE_MB = (20 << 20) / 1e6
@@ -13,16 +13,10 @@ CASES = {"GET": "GET, 8 fields", "POST": "POST 100 bytes",
 
 # What the series may cost at most, beside stock.
 MOST = {"look": 3, "calls": 1, "memory": 12 * KIB, "import": 2000,
-        "sendall": 1, "kept": 1}
+        "sendall": 1}
 
 # How many times as fast it has to be.
-LEAST = {"urllib3": 1.3, "urllib3, CPU": 1 / 0.7, "xmlrpc": 1, "dugong": 4}
-URLLIB = {"GET": ("GET: urlopen, handler", None),
-          "redirects": ("3 redirects: urlopen", 2),
-          "GET, TLS 1.3": ("GET, TLS: urlopen, handler", 10),
-          "redirects, TLS 1.3": ("3 redirects, TLS: urlopen", 2),
-          "GET, TLS 1.3, RSA": ("GET, RSA: urlopen, handler", 10),
-          "redirects, TLS 1.3, RSA": ("3 redirects, RSA: urlopen", 2)}
+LEAST = {"xmlrpc": 1, "dugong": 4}
 
 
 class Table(NamedTuple):
@@ -75,6 +69,12 @@ def _inverse(spread):
 
 # Tables.
 
+def own_costs(results):
+    """Return the Table of what the code itself costs."""
+    return Table(["http.client alone", "stock", "patched", "ratio, more",
+                  "at most"], [row["words"] for row in results["cost"]])
+
+
 def requests(results):
     """Return the Table of requests over one kept connection."""
     rows = []
@@ -117,10 +117,6 @@ def costs(results):
     sent = results["xmlrpc"]["sendall"]
     rows.append(["sendall() of an XML-RPC call",
                  *_counted("sendall", sent["stock"], sent["patched"])])
-    logged = results["logging"]
-    rows.append([f"connections of {logged['records']:,} log records",
-                 *_counted("kept", logged["records"],
-                           logged["kept"]["connections"])])
     told = results["import"]
     rows.append(["import http.client, CPU", _time(told["stock"]),
                  _time(told["patched"]), _time(told["more"]),
@@ -142,23 +138,11 @@ def _most(what, value, words):
 def library(results):
     """Return the Table of what is built on http.client."""
     rows = []
-    told = results["peers"].get("urllib3")
-    if told:
-        for clock, about in (("wall", ""), ("cpu", ", CPU")):
-            rows.append(_faster(
-                f"GET{about}: urllib3, handler", _median(told[clock]["time"]),
-                _median(results["peers"][HANDLER][clock]["time"]),
-                told[clock]["handler"], LEAST[f"urllib3{about}"]))
-    for case, clocks in results["urllib"].items():
-        about, least = URLLIB[case]
-        rows.append(_sides(about, clocks["wall"], least))
     for peer in ("raw peer", "xmlrpc.server"):
         clocks = results["xmlrpc"][peer]
         rows.append(_sides(f"XML-RPC, {peer}", clocks["wall"],
                            LEAST["xmlrpc"]))
         rows.append(_sides(f"XML-RPC, {peer}, CPU", clocks["cpu"]))
-    rows.append(_sides("log record, persistent",
-                       results["logging"]["record"]["wall"]))
     return Table(["", "stock", "patched", "faster", "quartiles",
                   "at least"], rows)
 
@@ -223,7 +207,7 @@ def peers(results):
 
 
 def tables(results):
-    return [requests(results), costs(results), reliability(results),
+    return [own_costs(results), requests(results), costs(results), reliability(results),
             peers(results), pipelining(results), library(results)]
 
 
@@ -279,11 +263,6 @@ def broken(results):
     sent = results["xmlrpc"]["sendall"]["patched"]
     if sent > MOST["sendall"]:
         told.append(f"an XML-RPC call takes {sent:g} sendall()")
-    logged = results["logging"]
-    if logged["kept"] != {"connections": 1, "records": logged["records"]}:
-        told.append(f"of {logged['records']} log records "
-                    f"{logged['kept']['records']} arrived, over "
-                    f"{logged['kept']['connections']} connections")
     told += [f"POSTs by patched after {label}: "
              f"{'; '.join(sides['patched']['reasons']) or 'not each once'}"
              for label, sides in results["reliability"].items()

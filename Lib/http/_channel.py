@@ -105,15 +105,8 @@ _UNKNOWN = -1
 _CHUNKS = -2
 
 _find_empty_line = re.compile(rb"\n\r?\n").search
-_is_interim = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9][0-9]\b").match
 _is_sound_line = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n").fullmatch
-_find_framing = re.compile(
-    rb"\r\n(content-length|transfer-encoding):"
-    rb"[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)").findall
-_asks_to_close = re.compile(rb"\r\nconnection:[^\r\n]*close").search
-_ends_in_chunks = re.compile(r"(?:^|,)[ \t]*chunked$").search
-_split_lines = re.compile(r"\r\n|\r|\n").split
 
 # Lines of the chunked coding, and what can be the beginning of one.
 _SIZE = rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?"
@@ -121,9 +114,9 @@ _FIRST_SIZE = (re.compile(_SIZE + rb"(\r?\n)").match,
                re.compile(rb"(?:%b\r?)?" % _SIZE).fullmatch)
 _NEXT_SIZE = (re.compile(rb"\r\n" + _SIZE + rb"(\r?\n)").match,
               re.compile(rb"\r?|\r\n(?:%b\r?)?" % _SIZE).fullmatch)
+_usual_size = re.compile(rb"\r\n([1-9A-Fa-f][0-9A-Fa-f]{0,15})\r\n").match
 _TRAILER = (re.compile(rb"([^\n]*)\n").match,
             re.compile(rb"[^\n]*").fullmatch)
-_is_sound_trailer = re.compile(rb"[^:\s\0]+:[^\r\0]*\r").fullmatch
 
 _FRAMING_NAMES = frozenset(("content-length", "transfer-encoding"))
 _FIELD_NAMES = _FRAMING_NAMES | {"connection", "keep-alive",
@@ -178,7 +171,8 @@ def get_framing(method, version, status, fields, loose_fields=None):
         if codings != ["chunked"] or version < 11 or status == 204:
             persists = False
         is_chunked = codings[0] == "chunked"
-        if is_chunked or _ends_in_chunks(codings[-1]):
+        last = codings[-1].rpartition(",")[2]
+        if is_chunked or last.strip(" \t") == "chunked":
             extent = CHUNKED
     if method == "HEAD" or status in (204, 304) or 100 <= status < 200:
         return 0, 0, False, persists
@@ -201,6 +195,12 @@ def _get_length(values):
     return (length, is_clear) if length >= 0 else (ENDLESS, False)
 
 
+def _is_interim(line):
+    # Does a status line that has " 1" there say so?  What follows
+    # 101 (Switching Protocols) is not HTTP.
+    return line.startswith(b"HTTP/1.") and line[10:] != b"01"
+
+
 def is_sound(lines):
     """Tell whether a header section consists of header fields only."""
     return all(_is_sound_line(line) or line in (b"\r\n", b"\n")
@@ -214,7 +214,8 @@ def get_loose_fields(lines):
     to find an end for the body.
     """
     section = b"".join(lines).decode("iso-8859-1")
-    fields = (line.partition(":") for line in _split_lines(section))
+    section = section.replace("\r\n", "\n").replace("\r", "\n")
+    fields = (line.partition(":") for line in section.split("\n"))
     return [(name.strip(), value) for name, _, value in fields]
 
 
@@ -263,8 +264,8 @@ class Head(Message):
             end = found.end() - known
             self._seen = b""
             self.is_complete = True
-            self.is_fresh = (seen[start + 9:start + 10] == b"1"
-                             and _is_interim(seen, start) is not None)
+            self.is_fresh = (seen[start + 8:start + 10] == b" 1"
+                             and _is_interim(bytes(seen[start:start + 12])))
         else:
             seen = bytes(seen[start:known + end])
             self._seen = (seen if len(seen) < 32
@@ -321,18 +322,31 @@ class Chunks(Message):
         self._has_trailers = False
 
     def take(self, view, end):
+        if self.ended:
+            return 0, 0
         self.is_begun = True
         at = put = 0
-        while at < end and not self.ended:
-            if not self._left:
+        left = self._left
+        while at < end:
+            if left:
+                size = left if left < end - at else end - at
+                if self.decodes and put != at:
+                    view[put:put + size] = view[at:at + size]
+                put += size
+                at += size
+                left -= size
+            elif (self._line is _NEXT_SIZE and not self._seen
+                    and (found := _usual_size(view, at, end))):
+                # This is for speed.
+                left = int(found[1], 16)
+                at = found.end()
+            else:
+                self._left = 0
                 at = self._take_line(view, at, end)
-                continue
-            size = min(self._left, end - at)
-            if self.decodes and put != at:
-                view[put:put + size] = view[at:at + size]
-            put += size
-            at += size
-            self._left -= size
+                if self.ended:
+                    break
+                left = self._left
+        self._left = left
         return (put if self.decodes else at), at
 
     def _take_line(self, view, at, end):
@@ -351,14 +365,17 @@ class Chunks(Message):
             at += found.end() - known
             self._seen = b""
         if self._line is not _TRAILER:
-            self._is_sound &= found[2] == b"\r\n"
-            self._left = int(found[1], 16)
+            size, line_end = found.groups()
+            if line_end != b"\r\n":
+                self._is_sound = False
+            self._left = int(size, 16)
             self._line = _NEXT_SIZE if self._left else _TRAILER
         elif found[1] in (b"\r", b""):
             self.ended = True
             self.clean = self._is_sound and found[1] == b"\r"
         else:
-            self._is_sound &= _is_sound_trailer(found[1]) is not None
+            self._is_sound &= bool(_is_sound_line(found[0])
+                                   and found[1].endswith(b"\r"))
             self._has_trailers = True
             self.trailers_left -= 1
             self.cut = self.ended = self.trailers_left < 0
@@ -467,12 +484,18 @@ class Exchange:
         size = data.find(b"\r\n\r\n") + 4
         head = data[:size].lower()
         if b"\r\nconnection:" in head:
-            self.closes = _asks_to_close(head) is not None
+            self.closes = any(line.startswith(b"connection:")
+                              and b"close" in line
+                              for line in head.split(b"\r\n"))
             self.upgrades = b"\r\nupgrade:" in head
         if (b"\r\ncontent-length:" not in head
                 and b"\r\ntransfer-encoding:" not in head):
             return size
-        (name, value), *more = _find_framing(head)
+        fields = [line.partition(b":") for line in head.split(b"\r\n")
+                  if line.startswith((b"content-length:",
+                                      b"transfer-encoding:"))]
+        (name, _, value), *more = fields
+        value = value.strip(b" \t")
         if name == b"content-length" and value.isdigit() and not more:
             return size + int(value)
         if (name, value) == (b"transfer-encoding", b"chunked") and not more:

@@ -274,7 +274,7 @@ class StateTests(PollTestCase):
     def test_connection_that_takes_no_other_request(self):
         for message in (b"HTTP/1.1 101 Switching Protocols\r\n\r\nhello",
                         response(b"hello")[:-1]):
-            with self.subTest(message):
+            with self.subTest(message=message):
                 conn = self.start(message)
                 conn.request("GET", "/")
                 self.go_on()

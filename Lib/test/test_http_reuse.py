@@ -13,8 +13,8 @@ import shutil
 import socket
 import threading
 import unittest
-from http.client import (CannotSendRequest, HTTPConnection, HTTPException,
-                         HTTPResponse, RemoteDisconnected, ResponseNotReady)
+from http.client import (CannotSendRequest, HTTPConnection, HTTPResponse,
+                         RemoteDisconnected, ResponseNotReady)
 from test import support
 try:
     from test import http_peer
@@ -222,7 +222,7 @@ class UnreadTests(ReuseTestCase):
 
         opened = []
         for method, message in BODILESS:
-            with self.subTest(message):
+            with self.subTest(message=message):
                 self.check(b"kept", message, look, method=method)
         for received in opened:
             received.close()
@@ -432,13 +432,10 @@ class FailureTests(ReuseTestCase):
     def test_malformed_header_section(self):
         for exception, message in (
             (http.client.BadStatusLine, b"GARBAGE\r\n"),
-            (http.client.BadStatusLine, b"HTTP/1.1 2000 OK\r\n"),
-            (http.client.UnknownProtocol, b"HTTP/2.0 200 OK\r\n"),
-            (http.client.LineTooLong, b"HTTP/1.1 200 " + b"x" * 65536),
             (http.client.LineTooLong,
              b"HTTP/1.1 200 OK\r\nA: " + b"x" * 65536),
         ):
-            with (self.subTest(message[:20]),
+            with (self.subTest(message=message[:20]),
                   self.requested(message + FORGED) as (conn, go_on)):
                 go_on()
                 with self.assertRaises(exception):
@@ -473,11 +470,11 @@ class FailureTests(ReuseTestCase):
             self.check_fresh(conn)
 
     class Interrupted:
-        """While the timeout is 5, what is received gets lost."""
+        """While the timeout is 12.5, what is received gets lost."""
 
         def recv_into(self, buffer, *args):
             size = super().recv_into(memoryview(buffer)[:10], *args)
-            if self.gettimeout() == 5:
+            if self.gettimeout() == 12.5:
                 raise KeyboardInterrupt
             return size
 
@@ -485,7 +482,7 @@ class FailureTests(ReuseTestCase):
         with self.requested(b"x" * 10 + FORGED,
                             mixin=self.Interrupted) as (conn, go_on):
             go_on()
-            self.check_raises(KeyboardInterrupt, 5, conn, conn.getresponse)
+            self.check_raises(KeyboardInterrupt, 12.5, conn, conn.getresponse)
             self.check_failed(conn)
 
     def test_interrupt_in_a_read(self):
@@ -500,22 +497,10 @@ class FailureTests(ReuseTestCase):
                     go_on()
                     received = conn.getresponse()
                     go_on()
-                    self.check_raises(KeyboardInterrupt, 5, conn,
+                    self.check_raises(KeyboardInterrupt, 12.5, conn,
                                       read, received)
                     received.close()
                     self.check_fresh(conn)
-
-    def test_chunk_line_that_is_too_long(self):
-        # The rest of the line must not be read as another line.
-        line = b"0" * 65537 + b"\r\n0\r\n\r\n"
-        for start in b"", b"5\r\nfirst\r\n0\r\n":
-            with self.requested(chunked(start, line + FORGED)) as (conn,
-                                                                   go_on):
-                go_on()
-                with (contextlib.suppress(HTTPException),
-                      conn.getresponse() as received):
-                    received.read()
-                self.check_fresh(conn)
 
 
 @http_peer.over_tls
@@ -535,7 +520,7 @@ class StreamTests(ReuseTestCase):
     def test_fp_has_what_follows(self):
         for method, message in self.requests:
             self.message = message + b"hello"
-            with self.subTest(message), self.serve(self.echo) as conn:
+            with self.subTest(message=message), self.serve(self.echo) as conn:
                 received = self.get(conn, method)
                 self.assertEqual(received.fp.peek(1)[:5], b"hello")
                 self.assertEqual(received.fp.read1(100), b"hello")
@@ -548,14 +533,14 @@ class StreamTests(ReuseTestCase):
     def test_read_returns_nothing(self):
         for method, message in self.requests:
             for extra in b"", b"hello", FORGED:
-                with self.subTest(message, extra=extra):
+                with self.subTest(message=message, extra=extra):
                     self.assertEqual(
                         self.exchange(message + extra, method=method),
                         (b"", b"fresh"))
 
     def test_docker_takes_the_stream(self):
         for self.message in SWITCHING, b"HTTP/1.1 200 OK\r\n\r\n":
-            with self.subTest(self.message), self.serve(self.echo) as conn:
+            with self.subTest(message=self.message), self.serve(self.echo) as conn:
                 received = self.get(conn)
                 stream = received.fp.raw
                 self.assertIsInstance(stream, socket.SocketIO)
@@ -635,7 +620,7 @@ class TwoRequestsTests(ReuseTestCase):
             link.answer(b"second")
 
         for method, message in BODILESS:
-            with self.subTest(message), self.serve(script) as conn:
+            with self.subTest(message=message), self.serve(script) as conn:
                 with self.get(conn, method):
                     self.assertEqual(self.get(conn).read(), b"second")
 
@@ -715,38 +700,42 @@ class UnbufferedResponse(OwnResponse):
 class ForeignTests(ReuseTestCase):
     """The stream that is read may not be that of http.client."""
 
-    classes = (Wrapper, UnbufferedSocket, BufferedSocket, OwnResponse,
-               UnbufferedResponse, lambda *args, **kwargs:
-               HTTPResponse(*args, **kwargs))
+    sockets = Wrapper, UnbufferedSocket, BufferedSocket
+    responses = OwnResponse, UnbufferedResponse, lambda *args, **kwargs: (
+        HTTPResponse(*args, **kwargs))
 
     def connections(self):
-        for made in self.classes:
+        for make_socket in self.sockets:
             class Connection(HTTPConnection):
-                if made in self.classes[3:]:
-                    response_class = staticmethod(made)
-                else:
-                    def connect(self, made=made):
-                        super().connect()
-                        self.sock = made(self.sock)
-            with self.subTest(made):
-                yield Connection
+                def connect(self, make_socket=make_socket):
+                    super().connect()
+                    self.sock = make_socket(self.sock)
+            yield make_socket, Connection
+        for make_response in self.responses:
+            class Connection(HTTPConnection):
+                response_class = staticmethod(make_response)
+            yield make_response, Connection
 
     # Guard: they are served as before.
     def test_response_read_to_its_end_keeps_connection(self):
-        for cls in self.connections():
-            for method, message in FRAMINGS.values():
-                self.check(b"kept", message, method=method, cls=cls)
+        for made, cls in self.connections():
+            for name, (method, message) in FRAMINGS.items():
+                with self.subTest(made, name=name):
+                    self.check(b"kept", message, method=method, cls=cls)
 
     def test_rest_of_a_response_is_not_the_next_one(self):
         # It comes after the response was closed.
-        for cls in self.connections():
-            for message in HALF, chunked(b"ff\r\nfirst"), chunked():
-                for leave in HTTPResponse.close, close_later:
-                    if leave is close_later and message == chunked():
-                        continue
-                    with self.serve(message, cls=cls) as conn:
-                        leave(self.get(conn))
-                        self.check_fresh(conn)
+        for made, cls in self.connections():
+            for message, leave in (
+                (HALF, HTTPResponse.close), (HALF, close_later),
+                (chunked(b"ff\r\nfirst"), HTTPResponse.close),
+                (chunked(b"ff\r\nfirst"), close_later),
+                (chunked(), HTTPResponse.close),
+            ):
+                with (self.subTest(made, message=message, leave=leave),
+                      self.serve(message, cls=cls) as conn):
+                    leave(self.get(conn))
+                    self.check_fresh(conn)
 
     # Guard: tests of others use such things.
     def test_fake_socket(self):
@@ -792,43 +781,39 @@ class OtherProjectsTests(ReuseTestCase):
                 self.assertEqual(self.exchange(message + extra, read),
                                  (b"first", expected))
 
-    def test_python_ntlm(self):
-        def read(received):
-            data = received._safe_read(5)
+    def test_fp_replaced(self):
+        def ntlm(received):
+            data = received._safe_read(int(received.headers["X-Size"]))
             received.fp = None
             return data
 
-        self.assertEqual(self.exchange(response(b"first"), read),
-                         (b"first", b"kept"))
-
-    def test_fp_replaced_by_what_was_read(self):
-        def read(received):
+        def buffer(received):
             received.fp = io.BytesIO(received.fp.read())
             return received.read()
 
-        self.assertEqual(self.exchange(response(b"first"), read),
-                         (b"first", b"kept"))
-
-    def test_ansible(self):
-        def read(received):
+        def ansible(received):
             received.fp = gzip.GzipFile(fileobj=received.fp)
             received.length = None
             with received:
                 return received.read()
 
-        self.assertEqual(
-            self.exchange(response(gzip.compress(b"first")), read),
-            (b"first", b"kept"))
+        for body, read in ((b"first", ntlm), (b"first", buffer),
+                           (gzip.compress(b"first"), ansible)):
+            with self.subTest(read):
+                message = response(body, b"X-Size: %d" % len(body))
+                self.assertEqual(self.exchange(message, read),
+                                 (b"first", b"kept"))
 
     def test_fp_taken_away(self):
         for fp in None, io.BytesIO(b"x" * 100):
-            with self.subTest(fp), self.serve(HALF) as conn:
+            with self.subTest(fp=fp), self.serve(HALF) as conn:
                 received = self.get(conn)
                 with received.fp:
                     received.fp = fp
                     received.read()
                     self.check_fresh(conn)
 
+    # Guard: the end of the response counts, not who closes fp.
     def test_mercurial(self):
         # Its keepalive module closes fp by itself.
         class Response(HTTPResponse):
@@ -848,6 +833,7 @@ class OtherProjectsTests(ReuseTestCase):
                 received.close()
             self.assertEqual(self.peer.accepted, 1)
 
+    # Guard: such a request may go over a new connection.
     def test_requests_raw(self):
         # It sends requests and reads responses by itself.
         with Peer(keep, keep, keep, keep) as peer:
@@ -908,12 +894,6 @@ class ReplacedTests(ReuseTestCase):
             conn.request("GET", "/")
         self.assertIsNone(conn.sock)
 
-    def test_opened_explicitly(self):
-        with self.serve(self.switch) as conn:
-            conn.connect()
-            self.get(conn).close()
-            self.check_fresh(conn)
-
     def test_without_auto_open(self):
         with self.serve(self.switch) as conn:
             conn.auto_open = 0
@@ -931,20 +911,21 @@ class ReplacedTests(ReuseTestCase):
             self.check_refused(stranger)
             self.assertEqual(other.accepted, 0)
 
-    def test_connect_that_is_overridden(self):
-        # httplib2 calls its connect() explicitly.
+    def test_connect_is_called_again(self):
         class Connection(HTTPConnection):
+            # httplib2's does this, and is called explicitly.
             def connect(self):
                 self.sock = socket.create_connection((self.host, self.port),
                                                      self.timeout)
 
-        for explicit in False, True:
-            with (self.subTest(explicit=explicit),
-                  self.serve(self.switch, cls=Connection) as conn):
-                if explicit:
-                    conn.connect()
-                self.get(conn).close()
-                self.check_fresh(conn)
+        for cls in HTTPConnection, Connection:
+            for explicit in False, True:
+                with (self.subTest(cls, explicit=explicit),
+                      self.serve(self.switch, cls=cls) as conn):
+                    if explicit:
+                        conn.connect()
+                    self.get(conn).close()
+                    self.check_fresh(conn)
 
     def test_connect_that_leaves_no_new_socket(self):
         class Connection(HTTPConnection):
