@@ -22,10 +22,7 @@ each time.  An interpreter without the series can be tried as well.  The exit
 status is 0 if every rule held.  It takes about two minutes, or half a minute
 with --quick.
 
-What it finds today, as without the series: getresponse() raises
-AttributeError after a request() that was interrupted before the connection
-was opened; and after a read that was interrupted, while another request had
-been sent, what reading on returns may not all be of that body.
+With the series, every rule holds.  Without it, five are broken.
 """
 
 import argparse

@@ -19,10 +19,7 @@ from http.client import HTTPConnection, RemoteDisconnected
 from test import support
 from test.support.script_helper import assert_python_ok
 from unittest import mock
-try:
-    from test import http_peer
-except ImportError:
-    import http_peer
+from test import http_peer
 
 try:
     import resource

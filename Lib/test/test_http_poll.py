@@ -11,10 +11,7 @@ import unittest
 from http.client import (HTTPConnection, HTTPResponse, NotConnected,
                          ResponseNotReady)
 from test import support
-try:
-    from test import http_peer
-except ImportError:
-    import http_peer
+from test import http_peer
 
 Peer, response, ssl = http_peer.Peer, http_peer.response, http_peer.ssl
 wait_readable = http_peer.wait_readable

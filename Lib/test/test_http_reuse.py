@@ -16,10 +16,7 @@ import unittest
 from http.client import (CannotSendRequest, HTTPConnection, HTTPResponse,
                          RemoteDisconnected, ResponseNotReady)
 from test import support
-try:
-    from test import http_peer
-except ImportError:
-    import http_peer
+from test import http_peer
 
 FRAMINGS, Peer = http_peer.FRAMINGS, http_peer.Peer
 chunked, in_pieces = http_peer.chunked, http_peer.in_pieces
@@ -540,7 +537,8 @@ class StreamTests(ReuseTestCase):
 
     def test_docker_takes_the_stream(self):
         for self.message in SWITCHING, b"HTTP/1.1 200 OK\r\n\r\n":
-            with self.subTest(message=self.message), self.serve(self.echo) as conn:
+            with (self.subTest(message=self.message),
+                  self.serve(self.echo) as conn):
                 received = self.get(conn)
                 stream = received.fp.raw
                 self.assertIsInstance(stream, socket.SocketIO)

@@ -358,6 +358,7 @@ class UrlretrieveTests(unittest.TestCase):
                 self.check_raises(urllib.error.ContentTooShortError,
                                   LENGTH + body)
 
+    # Guard: a body in chunks raised this exception before.
     def test_chunks(self):
         self.check_raises(http.client.IncompleteRead,
                           chunked(b"5\r\nabcde\r\n", b"0"))
