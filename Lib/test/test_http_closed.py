@@ -119,6 +119,7 @@ class CutTests(ClosedTestCase):
             exc = self.check_raises(http.client.RemoteDisconnected,
                                     conn.getresponse)
             self.assertIsInstance(exc, ConnectionResetError)
+            self.assertEqual(exc.errno, errno.ECONNRESET)
 
     def test_reset_in_the_response(self):
         go_on = threading.Event()
