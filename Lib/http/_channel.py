@@ -360,8 +360,10 @@ class Chunks(Message):
             if not found:
                 if len(self._seen) < _MAX_LINE and can_begin(self._seen):
                     return end
-                self.cut = self.ended = True    # it is malformed
-                return at
+                # It is malformed.  Who reads it sees that, and then the end.
+                self.cut = self.ended = True
+                line_end = bytes(view[at:end]).find(b"\n") + 1
+                return at + line_end if line_end else end
             at += found.end() - known
             self._seen = b""
         if self._line is not _TRAILER:
