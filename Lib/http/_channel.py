@@ -880,7 +880,9 @@ def make_poller(sock):
 
 def is_plain(sock):
     """Tell whether a ResponseIO reads what sock.makefile("rb") would."""
-    return getattr(type(sock), "makefile", None) is socket.socket.makefile
+    # Other classes borrow the method, without all that it belongs to.
+    return (getattr(type(sock), "makefile", None) is socket.socket.makefile
+            and isinstance(sock, socket.socket))
 
 
 def open_reader(sock):

@@ -735,6 +735,30 @@ class ForeignTests(ReuseTestCase):
                     leave(self.get(conn))
                     self.check_fresh(conn)
 
+    # Guard: urllib3's sockets with pyOpenSSL have this method, and few others.
+    def test_borrowed_makefile(self):
+        class Borrowing:
+            makefile = socket.socket.makefile
+            _io_refs = 0
+
+            def __init__(self, sock):
+                self.recv_into = sock.recv_into
+                self.sendall = sock.sendall
+                self.close = sock.close
+
+            def _decref_socketios(self):
+                pass
+
+        class Connection(HTTPConnection):
+            def connect(self):
+                super().connect()
+                self.sock = Borrowing(self.sock)
+
+        with self.serve(keep, cls=Connection) as conn:
+            for _ in range(3):
+                self.assertEqual(self.get(conn).read(), b"kept")
+            self.assertEqual(self.peer.accepted, 1)
+
     # Guard: tests of others use such things.
     def test_fake_socket(self):
         class Fake:
