@@ -15,7 +15,6 @@ Private to http.client, and knows nothing of its classes.  Two rules:
    proves that the server is out of step.
 """
 
-import copy
 import errno
 import io
 import math
@@ -48,7 +47,7 @@ class ConnectionClosed(Exception):
     __module__ = "http.client"
     unanswered = ()
 
-# What the system raises for that, each as a ConnectionClosed.
+# The exceptions of socket and ssl for this, each also a ConnectionClosed.
 
 class ClosedBrokenPipeError(ConnectionClosed, BrokenPipeError):
     pass
@@ -100,11 +99,17 @@ _MAX_TIMEOUT = 1_000_000
 CHUNKED = "chunked"
 ENDLESS = "endless"     # to the end of the connection
 
-# Of a request, if it is not a number of bytes that is still to be sent.
+# Exchange.unsent, if it is not a number of bytes.
 _UNKNOWN = -1
 _CHUNKS = -2
 
 _find_empty_line = re.compile(rb"\n\r?\n").search
+# In the head of a request: its end, or a field that says more about it.
+_find_extent = re.compile(
+    rb"\r\n(?:\r\n|(?i:connection|content-length|transfer-encoding):)").search
+_find_fields = re.compile(
+    rb"\r\n(connection|upgrade|content-length|transfer-encoding):"
+    rb"[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)").findall
 _is_sound_line = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n").fullmatch
 
@@ -196,9 +201,8 @@ def _get_length(values):
 
 
 def _is_interim(line):
-    # Does a status line that has " 1" there say so?  What follows
-    # 101 (Switching Protocols) is not HTTP.
-    return line.startswith(b"HTTP/1.") and line[10:] != b"01"
+    # What follows 101 (Switching Protocols) is not HTTP.
+    return line.startswith(b"HTTP/1.") and line[8:] != b" 101"
 
 
 def is_sound(lines):
@@ -237,6 +241,11 @@ class Message:
     def finish(self):
         self.ended = self.at_end = True
 
+    def copy(self):
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
 
 class Head(Message):
     """The header sections of a response: take() stops after each."""
@@ -249,22 +258,21 @@ class Head(Message):
     _skipped = 0
 
     def take(self, view, end):
-        start = 0
-        known = len(self._seen)
-        if known:
+        start = known = 0
+        seen = view
+        if self._seen:
+            known = len(self._seen)
             seen = self._seen + view[:end]
-        else:
-            seen = view
-            if view[0] in b"\r\n":
-                start = self._skip_line_ends(view, end)
-                if start == end:
-                    return 0, end
+        elif view[0] in b"\r\n":
+            start = self._skip_line_ends(view, end)
+            if start == end:
+                return 0, end
         found = _find_empty_line(seen, start, known + end)
         if found:
             end = found.end() - known
             self._seen = b""
             self.is_complete = True
-            self.is_fresh = (seen[start + 8:start + 10] == b" 1"
+            self.is_fresh = (seen[start + 9:start + 10] == b"1"
                              and _is_interim(bytes(seen[start:start + 12])))
         else:
             seen = bytes(seen[start:known + end])
@@ -293,7 +301,8 @@ class Body(Message):
 
     def __init__(self, size):
         self.limit = size       # how many are left
-        self.ended = self.clean = not size
+        if not size:
+            self.ended = self.clean = True
 
     def take(self, view, end):
         self.is_begun = True
@@ -305,6 +314,9 @@ class Body(Message):
     def finish(self):
         super().finish()
         self.cut = True
+
+
+_NOTHING_LEFT = Body(0)
 
 
 class Chunks(Message):
@@ -360,7 +372,7 @@ class Chunks(Message):
             if not found:
                 if len(self._seen) < _MAX_LINE and can_begin(self._seen):
                     return end
-                # It is malformed.  Who reads it sees that, and then the end.
+                # It is malformed.  Let the reader see the line, then the end.
                 self.cut = self.ended = True
                 line_end = bytes(view[at:end]).find(b"\n") + 1
                 return at + line_end if line_end else end
@@ -411,8 +423,15 @@ class Lost(Message):
     ended = cut = True
     has_end = False
 
+class NotFollowed(Message):
+    """That of a stream that belongs to no HTTPConnection."""
+
+    cut = None              # nobody knows
+    at_end = True
+
 _UNREAD = Unread()
 _LOST = Lost()
+_NOT_FOLLOWED = NotFollowed()
 
 
 class Foreign(Message):
@@ -442,7 +461,7 @@ class Exchange:
 
     method, target -- of the request
     message -- follows the response
-    begun -- whether getresponse() has returned the response
+    begun -- whether getresponse() has returned the response, or never will
     closes -- whether the request asks to close the connection
     upgrades -- whether it asks for another protocol
     unsent -- false if the request was sent whole: how many bytes are missing,
@@ -450,26 +469,26 @@ class Exchange:
         by a subclass that has a send() of its own.
     """
 
-    __slots__ = ("method", "target", "message", "begun", "closes", "upgrades",
-                 "unsent", "_chunks")
+    message = _UNREAD
+    closes = upgrades = False
+    _chunks = None              # follows the body of the request
 
     def __init__(self, method, target=None, unsent=None):
         self.method = method
         self.target = target
-        self.message = _UNREAD
-        self.begun = self.closes = self.upgrades = False
+        self.begun = target is None
         self.unsent = unsent
-        self._chunks = None     # follows the body of the request
 
     def count(self, unsent, data):
         """Return what remains of *unsent* when *data* has been sent."""
         if unsent is None:
+            found = _find_extent(data)
+            if found and found.end() == len(data) and found[0] == b"\r\n\r\n":
+                return 0        # this is for speed
             unsent = self._begin(bytes(data))
         elif unsent == _UNKNOWN:
             return _UNKNOWN
-        size = len(data)
-        if not isinstance(data, bytes):
-            size = memoryview(data).nbytes
+        size = memoryview(data).nbytes
         if self._chunks is None:
             return unsent - size if size <= unsent else _UNKNOWN
         chunks = memoryview(data).cast("B")
@@ -484,23 +503,22 @@ class Exchange:
     def _begin(self, data):
         # Find out how far the request goes that begins with *data*.
         size = data.find(b"\r\n\r\n") + 4
-        head = data[:size].lower()
-        if b"\r\nconnection:" in head:
-            self.closes = any(line.startswith(b"connection:")
-                              and b"close" in line
-                              for line in head.split(b"\r\n"))
-            self.upgrades = b"\r\nupgrade:" in head
-        if (b"\r\ncontent-length:" not in head
-                and b"\r\ntransfer-encoding:" not in head):
+        if size < 4:
+            return _UNKNOWN
+        framing = []
+        for name, value in _find_fields(data[:size].lower()):
+            if name == b"connection":
+                self.closes |= b"close" in value
+            elif name == b"upgrade":
+                self.upgrades = True
+            else:
+                framing.append((name, value))
+        if not framing:
             return size
-        fields = [line.partition(b":") for line in head.split(b"\r\n")
-                  if line.startswith((b"content-length:",
-                                      b"transfer-encoding:"))]
-        (name, _, value), *more = fields
-        value = value.strip(b" \t")
+        (name, value), *more = framing
         if name == b"content-length" and value.isdigit() and not more:
             return size + int(value)
-        if (name, value) == (b"transfer-encoding", b"chunked") and not more:
+        if framing == [(b"transfer-encoding", b"chunked")]:
             self._chunks = Chunks()
             return size
         return _UNKNOWN
@@ -527,54 +545,44 @@ class ResponseIO(socket.SocketIO):
         exchange.message = Head()
 
     def begin_body(self, extent):
-        """Read the body; *extent* as from get_framing()."""
-        head = self._exchange.message
-        if extent in (ENDLESS, None) or not (isinstance(head, Head)
-                                             and head.is_complete):
-            message = Endless()
+        """Read the body; *extent* is that of get_framing()."""
+        exchange = self._exchange
+        head = exchange.message
+        if extent is ENDLESS or not getattr(head, "is_complete", False):
+            exchange.message = Endless()
         elif extent is CHUNKED:
-            message = Chunks()
+            exchange.message = Chunks()
         else:
-            message = Body(extent)
-        self._exchange.message = message
-        if message.ended:
-            self._channel.end(self._exchange)
+            exchange.message = Body(extent)
+            if not extent:
+                self._channel.end(exchange)
 
     def take_whole(self):
         """Return the body if all of it is here, and nothing of it was read."""
-        message = self._exchange and self._exchange.message
-        if type(message) is not Body or message.is_begun:
-            return None
-        received = self._channel.received
+        message = self.message
         size = message.limit
-        if len(received) < size:
+        if (type(message) is not Body or message.is_begun
+                or len(received := self._channel.received) < size):
             return None
-        with memoryview(received)[:size] as view:
-            data = bytes(view)
+        data = bytes(received[:size])
         del received[:size]
-        message.limit = 0
-        message.ended = message.clean = message.is_begun = True
+        self._exchange.message = _NOTHING_LEFT
         self._channel.end(self._exchange)
         return data
 
     @property
-    def cut(self):
-        """Has the response ended early, or is it malformed?"""
-        return self._exchange and self._exchange.message.cut
+    def message(self):
+        """The Message that follows the response."""
+        return self._exchange.message if self._exchange else _NOT_FOLLOWED
 
     @property
     def unanswered(self):
         """What Channel.get_unanswered() returns."""
         return self._channel.get_unanswered() if self._channel else ()
 
-    @property
-    def malformed(self):
-        """Has the response ended early, but not the connection?"""
-        return self.cut and not self._exchange.message.at_end
-
     def decode_chunks(self, max_trailers):
         """Leave out what is not data from now on; tell whether it is done."""
-        message = self._exchange and self._exchange.message
+        message = self.message
         if not isinstance(message, Chunks):
             return False
         if not message.is_begun:
@@ -587,10 +595,10 @@ class ResponseIO(socket.SocketIO):
         if exchange is None:
             return super().readinto(b)
         message = exchange.message
-        if message.ended:
+        view = memoryview(b)
+        if message.ended or not view:
             return 0
         channel = self._channel
-        view = memoryview(b)
         if len(view) > message.limit:
             view = view[:message.limit]
         exchange.message = _LOST        # in case it is interrupted
@@ -600,22 +608,22 @@ class ResponseIO(socket.SocketIO):
                 if received := channel.received:
                     n = min(len(view), len(received))
                     view[:n] = received[:n]
-                    del received[:n]
+                elif channel.error is not None:
+                    raise channel.error
                 elif channel.ended:
-                    n = channel.take_end()
+                    n = 0
                 else:
                     n = super().readinto(view)
-            except _NOTHING_YET:
-                exchange.message = message
-                raise
             except OSError as exc:
-                message.finish()
-                exchange.message = message
+                exchange.message = message      # nothing was taken
+                if type(exc) in _closed:
+                    message.finish()
+                    message.cut = True
                 raise_closed(exc, channel.get_unanswered())
             if n:
                 size, end = message.take(view, n)
-                if end < n and received:
-                    received[:0] = view[end:n]
+                if received:
+                    del received[:end]
                 elif end < n:
                     received += view[end:n]
             elif n is None:
@@ -648,7 +656,8 @@ class Channel:
         self.ended = False              # has poll() met the end, or an error?
         self.error = None
         self.is_plain = is_plain(sock)
-        self._poller = None             # of the system; kept, as it is cheap
+        self._is_tls = hasattr(sock, "pending")
+        self._poller = None
 
     def end(self, exchange):
         """Take out *exchange* if it has come to a clean end."""
@@ -657,16 +666,9 @@ class Channel:
             del self.exchanges[0]
 
     def settle(self):
-        """Take out an exchange that has ended without telling."""
+        """Take out the first exchange if a foreign response has ended."""
         if self.exchanges and isinstance(self.exchanges[0].message, Foreign):
             self.end(self.exchanges[0])
-
-    def take_end(self):
-        """Do what socket.recv() does after the end that poll() has met."""
-        if self.error is not None:
-            error, self.error = self.error, None
-            raise error
-        return 0
 
     def can_begin(self, is_open):
         """Tell whether another request can be sent.
@@ -676,29 +678,29 @@ class Channel:
         """
         if self.exchanges:
             self.leave_first(is_open)
-        if self.exchanges:
-            return bool(is_open) and self._can_follow()
+            if self.exchanges:
+                return is_open and self._can_follow()
         if not self.is_plain:
             return True
-        # This is all that it takes for a healthy connection without TLS.
+        # A healthy connection without TLS needs no more than this.
         if (self._poller and not self.received and not self.ended
                 and self.sock.fileno() >= 0 and not self._poller.poll(0)):
             return True
         if self.poll():
             return False
-        if not hasattr(self.sock, "pending"):
+        if not self._is_tls:
             self._poller = make_poller(self.sock)
         return True
 
     def _can_follow(self):
-        # Can a request be sent while the response before it is being read?
+        # Can a request be sent while the last response is being read?
         exchange, *more = self.exchanges
         message = exchange.message
         if more or exchange.unsent or message.ended or not message.has_end:
             return False
-        # What came with it, and is not of it, nobody has asked for.
+        # No request has asked for bytes beyond that response.
         with memoryview(bytearray(self.received)) as view:
-            return copy.copy(message).take(view, len(view))[1] == len(view)
+            return message.copy().take(view, len(view))[1] == len(view)
 
     def leave_first(self, is_open):
         """Take out the first exchange if it has ended, or nobody reads it."""
@@ -737,17 +739,17 @@ class Channel:
             self._receive()
             if timeout:
                 timeout = max(0, deadline - time.monotonic())
+        else:
+            self.ended = True           # there is no end to it
         return True
 
     def _receive(self):
-        # Receive what is there, without waiting; tell whether it was anything.
+        # Receive without waiting.  Return False if nothing has come.
         sock = self.sock
         timeout = sock.gettimeout()
-        # TLS may wait for the rest of a record.  Nothing else does.
-        is_tls = hasattr(sock, "pending")
         self.ended = True       # in case it is interrupted
         try:
-            if is_tls:
+            if self._is_tls:        # it may wait for the rest of a record
                 sock.settimeout(0)
             data = sock.recv(_HEAD_SIZE)
         except _NOTHING_YET:
@@ -759,21 +761,14 @@ class Channel:
             self.received += data
             self.ended = not data
         finally:
-            if is_tls:
+            if self._is_tls:
                 sock.settimeout(timeout)
         return True
 
-    def begin_response(self, response, exchange):
-        """Let the stream of *response* be that of *exchange*, if it can."""
-        stream = get_stream(getattr(response, "fp", None))
-        if stream is not None:
-            stream.begin(self, exchange)
-        return stream
-
     def count_outstanding(self):
         """Return how many requests have no response yet."""
-        return sum(exchange.target is not None and not exchange.begun
-                   for exchange in self.exchanges)
+        exchanges = self.exchanges      # only the first can have one
+        return len(exchanges) - exchanges[0].begun if exchanges else 0
 
     def get_unanswered(self):
         """Return the (method, target) of each request without a response.
@@ -783,8 +778,7 @@ class Channel:
         if not self.pipelines:
             return ()
         return tuple((exchange.method, exchange.target)
-                     for exchange in self.exchanges
-                     if exchange.target is not None and not exchange.begun)
+                     for exchange in self.exchanges if not exchange.begun)
 
     def can_pipeline(self, limit):
         """Tell whether another request can follow those without a response."""
@@ -795,7 +789,7 @@ class Channel:
                 and not last.closes and not last.upgrades)
 
     def _send_and_receive(self, data):
-        # The server may not read on until somebody reads its responses.
+        # A server may stop reading until its responses are read.
         sock = self.sock
         timeout = sock.gettimeout()
         sock.settimeout(0)
@@ -824,7 +818,7 @@ class Channel:
 
     def sendall(self, data):
         """Send *data* as a part of the last request."""
-        if not self.exchanges:      # it is of no request that is known
+        if not self.exchanges:      # it belongs to no known request
             self.exchanges.append(Exchange(None, unsent=_UNKNOWN))
         exchange = self.exchanges[-1]
         unsent = exchange.unsent
@@ -849,6 +843,7 @@ def raise_closed(exc, unanswered):
     if cls is None:
         raise exc
     closed = cls(*exc.args)
+    closed.__dict__.update(exc.__dict__)        # SSLError.reason
     if unanswered:
         closed.unanswered = unanswered
     raise closed from exc
@@ -880,7 +875,7 @@ def make_poller(sock):
 
 def is_plain(sock):
     """Tell whether a ResponseIO reads what sock.makefile("rb") would."""
-    # Other classes borrow the method, without all that it belongs to.
+    # Some classes borrow the method but are no socket.socket.
     return (getattr(type(sock), "makefile", None) is socket.socket.makefile
             and isinstance(sock, socket.socket))
 
@@ -898,7 +893,7 @@ def is_cut(fp):
     Return None if that is not known.
     """
     stream = get_stream(fp)
-    return None if stream is None else stream.cut
+    return None if stream is None else stream.message.cut
 
 
 def get_stream(fp):

@@ -234,7 +234,9 @@ class ErrorTests(ClosedTestCase):
         yield ConnectionAbortedError(errno.ECONNABORTED, "aborted")
         if ssl is not None:
             yield ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred")
-            yield ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "closed")
+            error = ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "closed")
+            error.reason, error.library = "REASON", "SSL"   # as ssl does
+            yield error
 
     def test_errors_of_a_closed_connection(self):
         for error in self.errors():
@@ -246,6 +248,7 @@ class ErrorTests(ClosedTestCase):
                 self.assertEqual((exc.errno, exc.strerror, str(exc)),
                                  (error.errno, error.strerror, str(error)))
                 self.assertIs(exc.__cause__, error)
+                self.assertEqual(vars(exc), vars(error))
                 check_copies(self, exc)
 
     # Guard: other errors say nothing of an end.

@@ -10,9 +10,10 @@ import contextlib
 import io
 import shutil
 import socket
+import sys
 import unittest
 from http.client import (BadStatusLine, HTTPConnection, HTTPException,
-                         IncompleteRead, UnknownProtocol)
+                         HTTPResponse, IncompleteRead, UnknownProtocol)
 from os import path
 from typing import NamedTuple
 
@@ -671,11 +672,33 @@ class FramingTests(unittest.TestCase):
                      join(b"Content-Length: +10000000000"),
                      join(CHUNKED) + b"ffffffffffffffff\r\n"]:
             for read in [lambda response: response.read1(),
+                         lambda response: response.read1(sys.maxsize),
                          lambda response: response.readline(),
                          lambda response: response.read(5),
                          lambda response: next(response)]:
                 _, response = self.get_response(head + b"body\n")
                 self.assertEqual(read(response), b"body\n", head)
+
+    def test_huge_amount(self):
+        data = join(CHUNKED) + b"5\r\nbody\n\r\n0\r\n\r\n"
+        for amount in 10**11, sys.maxsize, 10**20:
+            _, response = self.get_response(data)
+            self.assertEqual(response.read(amount), b"body\n", amount)
+            self.assertEqual(response.read(amount), b"", amount)
+
+    def test_chunks_without_blocking(self):
+        for read in [HTTPResponse.read, HTTPResponse.read1,
+                     HTTPResponse.readline, lambda r: r.read(100),
+                     lambda r: r.readinto(bytearray(100))]:
+            conn, response = self.get_response(
+                join(CHUNKED) + b"5\r\nfirst\r\n")
+            self.assertEqual(response.read(5), b"first")
+            conn.sock.settimeout(0)
+            with self.assertRaises((IncompleteRead, OSError)):
+                read(response)
+            conn.send_response(b"4\r\nlast\r\n0\r\n\r\n")
+            conn.sock.settimeout(support.SHORT_TIMEOUT)
+            self.assertEqual(response.read(), b"last")
 
 
 @unittest.skipIf(ssl is None, "TLS is not available")

@@ -79,9 +79,11 @@ class CloseNotifyTests:
                     read(received)
                 self.assertIsInstance(caught.exception,
                                       http.client.ConnectionClosed)
-                received.close()
+                self.assertEqual(caught.exception.library, "SSL")
+                with self.assertRaises(http.client.IncompleteRead):
+                    received.read(1)
 
-    # Guard: an end before the body is told anyway.
+    # Guard: an end before the body always raises.
     def test_head_without_close_notify(self):
         for data in b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nX: y\r\n":
             with self.serve(data, Link.close, True) as conn:

@@ -2,6 +2,7 @@
 
 import copy
 import http.client
+import io
 import pickle
 import selectors
 import socket
@@ -643,10 +644,17 @@ class MoreMemoryTests(MemoryTestCase):
             while link.request() is not None:
                 link.send(response(bytes(1 << 20)))
 
-        peer, conn = self.start(script, max_pipelined=100)
+        size = 100_000
+        for make_body in bytes, lambda size: io.BytesIO(bytes(size)), \
+                lambda size: iter([bytes(size)]):
+            self.check_overflow(*self.start(script, max_pipelined=100),
+                                lambda: make_body(size),
+                                {"Content-Length": str(size)})
+
+    def check_overflow(self, peer, conn, make_body, headers):
         with self.assertRaises(http.client.PipelineOverflow) as caught:
             for count in range(100):
-                conn.request("PUT", f"/{count}", bytes(100_000))
+                conn.request("PUT", f"/{count}", make_body(), headers)
         # The request during which it was raised is one of them.
         self.assertEqual(caught.exception.unanswered, tuple(
             ("PUT", f"/{number}") for number in range(count + 1)))

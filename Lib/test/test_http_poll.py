@@ -229,6 +229,26 @@ class IdleTests(PollTestCase):
         conn.request("GET", "/")
         self.assertEqual(conn.getresponse().read(), b"fresh")
 
+    def test_line_ends_without_end(self):
+        class OneByte:
+            def recv(self, size, *args):
+                return super().recv(1, *args)
+
+        def script(link):
+            link.answer(b"first")
+            link.send(b"\r\n" * 1000)
+            link.wait_closed()
+
+        with Peer(script, lambda link: link.answer(b"fresh"),
+                  tls=self.tls) as peer:
+            conn = peer.connect(mixin=OneByte)
+            for body in b"first", b"fresh":
+                conn.request("GET", "/")
+                self.assertEqual(conn.getresponse().read(), body)
+                if body == b"first":
+                    wait_readable(conn.sock)
+                    self.check_ready(conn)
+
     def test_unasked_bytes(self):
         # This also holds for 408, which announces the end.
         for data in TIMEOUT, response(b"stray"), b"\r\nH", b"?":

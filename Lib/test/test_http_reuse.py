@@ -170,6 +170,23 @@ class ReadTests(ReuseTestCase):
                         self.assertEqual(self.exchange(message + extra, read),
                                          (body, expected))
 
+    def test_response_of_which_only_fp_is_kept(self):
+        with self.serve(keep) as conn:
+            for _ in range(2):
+                conn.request("GET", "/")
+                with conn.getresponse().fp as fp:
+                    self.assertEqual(fp.read(), b"kept")
+            self.assertEqual(self.peer.accepted, 1)
+
+    # Guard: reading nothing is not the end of the response.
+    def test_empty_reads(self):
+        with self.serve(keep) as conn:
+            received = self.get(conn)
+            self.assertEqual(received.fp.raw.read(0), b"")
+            self.assertEqual(received.fp.raw.readinto(bytearray()), 0)
+            self.assertEqual(received.read(), b"kept")
+            self.assertEqual(self.get(conn).read(), b"kept")
+
     def test_fp_never_reads_the_next_response(self):
         with self.serve(keep) as conn:
             received = self.get(conn)
@@ -948,6 +965,37 @@ class ReplacedTests(ReuseTestCase):
                         conn.connect()
                     self.get(conn).close()
                     self.check_fresh(conn)
+
+    def test_connect_that_sends(self):
+        class Tunnel(HTTPConnection):
+            def connect(self):
+                self.sock = socket.create_connection((self.host, self.port),
+                                                     self.timeout)
+                self._tunnel()
+
+        class Prelude(HTTPConnection):
+            def connect(self):
+                super().connect()
+                self.send(b"PRELUDE / HTTP/1.1\r\n\r\n")
+
+        def script(link):
+            while request := link.request():
+                if request.method == b"CONNECT":
+                    link.send(b"HTTP/1.1 200 OK\r\n\r\n")
+                elif request.method == b"HEAD":
+                    link.send(FRAMINGS["HEAD"][1])
+                elif request.method == b"GET":
+                    link.send(response(b"kept"))
+
+        for cls in Tunnel, Prelude:
+            for method, body in ("GET", b"kept"), ("HEAD", b""):
+                with (self.subTest(cls, method=method),
+                      self.serve(script, script, cls=cls) as conn):
+                    if cls is Tunnel:
+                        conn.set_tunnel("destination.example", 80)
+                    for _ in range(2):
+                        self.assertEqual(self.get(conn, method).read(), body)
+                    self.assertEqual(self.peer.accepted, 1)
 
     def test_connect_that_leaves_no_new_socket(self):
         class Connection(HTTPConnection):
