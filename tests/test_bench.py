@@ -1,10 +1,12 @@
 """./series bench: that it measures what it says; no time is asserted."""
 
 import contextlib
+import http
 import http.client
 import json
 import os
 import re
+import shutil
 import sys
 
 import pytest
@@ -21,19 +23,14 @@ BUILT = [line for line in LINES
          if (build_dir() / line / "patched.json").is_file()]
 THIS = {"stock": sys.executable, "patched": sys.executable}
 TINY = measures.QUICK._replace(
-    small=measures.Plan(1, 2, 2, 5), large=measures.Plan(1, 1, 1, 1),
     peers=measures.Plan(1, 1, 1, 5), ahead=measures.Plan(1, 1, 1, 1),
-    calls=measures.Plan(1, 1, 1, 2), connections=50)
+    calls=measures.Plan(1, 1, 1, 2))
 
 
 @pytest.fixture
 def lab():
     with Lab() as lab:
         yield lab
-
-
-def is_spread(told):
-    return 0 < told["low"] <= told["median"] <= told["high"]
 
 
 # All of it.
@@ -51,7 +48,7 @@ def test_quick(tmp_path, capsys):
     assert (tmp_path / f"{line}.md").read_text(
         "utf-8") == report.markdown(results)
     see_shape(results)
-    assert set(results["memory"]) == set(BUILT)
+    assert set(results["cost"]) == set(BUILT)
     # No path, no host name.
     text = json.dumps(results, ensure_ascii=False)
     assert not re.search(r'"/|\\|\.(local|internal)\b', text)
@@ -59,19 +56,9 @@ def test_quick(tmp_path, capsys):
 
 
 def see_shape(results):
-    names = [row["name"] for row in results["cost"]]
-    assert {"calls", "calls_if_new", "memory", "import"} < set(names)
-    for row in results["cost"]:
-        assert len(row["words"]) == 5 and row["patched"] >= 0, row
-    calls = {row["name"]: row["more"] for row in results["cost"]
-             if "calls" in row["name"]}
-    assert calls == {"calls": 1, "calls_if_new": 0}
-    assert set(results["requests"]) == set(report.CASES)
-    for clocks in results["requests"].values():
-        for told in clocks.values():
-            assert all(is_spread(told[name])
-                       for name in ("stock", "patched", "ratio"))
-    assert all(map(is_spread, results["look"].values()))
+    for rows in results["cost"].values():
+        more = see_rows(rows)
+        assert (more["calls"], more["calls_if_new"]) == (1, 0)
     for kind in measures.CONNECTIONS:
         calls = results["system calls"][kind]
         assert sum(calls["patched"].values()) == 1 + sum(
@@ -87,6 +74,19 @@ def see_shape(results):
                                           "one at a time"}
     assert results["not run"] == dict.fromkeys(
         [*bench_peers.PEERS, bench_peers.PIPELINING], "--without-peers")
+
+
+def see_rows(rows):
+    """Check the rows of bench/cost.py; return {name: difference}."""
+    names = [row["name"] for row in rows]
+    assert names == ["GET", "tiny", "POST", "chunk", "reads", "length",
+                     "chunks", "fp", "calls", "calls_if_new", "memory",
+                     "import"]
+    assert all(len(row["words"]) == 5 for row in rows)
+    for row in rows[:8]:
+        assert row["stock"] > 0 < row["patched"], row
+        assert 0 < row["low"] <= row["high"], row
+    return {row["name"]: row["more"] for row in rows[8:]}
 
 
 def test_no_results_of_a_quick_run(monkeypatch, tmp_path, capsys):
@@ -106,10 +106,27 @@ def test_tries(tries, capsys):
 
 # The programs and their server.
 
-def test_requests(lab):
-    results = measures.requests(lab, THIS, TINY)
-    assert set(results) == set(report.CASES)
-    assert is_spread(results["chunked"]["cpu"]["ratio"])
+def test_cost(lab):
+    more = see_rows(measures.cost(lab, THIS, "this", TINY))
+    assert more["calls"] == more["calls_if_new"] == 0
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ("self.length -= 1", "GET, 8 fields: not the body that was sent"),
+    ("self.will_close = True", "NotConnected"),
+])
+def test_a_wrong_library_is_seen(lab, tmp_path, wrong, said):
+    shutil.copytree(http.__path__[0], tmp_path / "http")
+    with open(tmp_path / "http" / "client.py", "a") as file:
+        file.write("begin = HTTPResponse.begin\n"
+                   "def other(self):\n"
+                   "    begin(self)\n"
+                   f"    {wrong}\n"
+                   "HTTPResponse.begin = other\n")
+    child = lab.start(sys.executable, "cost.py", tmp_path, tmp_path,
+                      "--quick", "--json")
+    with pytest.raises(Failure, match=f"bench/cost.py .*{said}"):
+        child.answer()
 
 
 def test_interpreters_take_turns():
@@ -158,7 +175,8 @@ def test_a_wrong_request_is_refused(lab):
     address = lab.address()
     conn = http.client.HTTPConnection(address["host"], address["port"])
     with contextlib.closing(conn):
-        for method, target, body in (("POST", "/small", b"other"),
+        for method, target, body in (("POST", "/RPC2", b"other"),
+                                     ("POST", "/small", b""),
                                      ("GET", "/small", b"x" * 100),
                                      ("GET", "/other", None)):
             conn.request(method, target, body)
@@ -206,13 +224,6 @@ def test_system_calls_without_strace(lab, monkeypatch):
         calls = counted[kind]["stock"]
         assert calls == counted[kind]["patched"]
         assert sum(calls.values()) in (2, 3), kind
-
-
-def test_no_look_to_time(lab):
-    if hasattr(http.client.HTTPConnection, "poll_response"):
-        pytest.skip("this Python has the series")
-    with pytest.raises(Failure, match="does not look before it sends"):
-        measures.look(lab, sys.executable, TINY)
 
 
 def test_a_program_that_crashes(lab):
@@ -275,24 +286,24 @@ def both(stock, patched):
             "more": spread(patched - stock), "ratio": spread(patched / stock)}
 
 
-def make_results(*, calls=3, memory=2048, flawless=True, sendall=1):
+def make_results(*, calls=3, memory=0, flawless=True, sendall=1):
     sides = {"failed": 0, "twice": 0, "connections": 4, "tries": 3,
              "flawless": True, "reasons": []}
     return {
         "line": "3.15", "version": "3.15.2", "patches": 5,
         "machine": {"cpu": "A CPU", "cores": 2, "system": "Linux x86_64"},
-        "cost": [{"words": ["a GET", "2.0 µs", "1.0 µs", "0.50 (0.49–0.51)",
-                            "0.70"]}],
-        "requests": {case: {"cpu": both(2000, 1000), "wall": both(50, 100)}
-                     for case in report.CASES},
-        "look": {"plain": spread(1.5), "TLS 1.3": spread(3.5)},
+        "cost": {"3.15": [
+            {"name": "GET", "ratio": 0.5, "aim": 0.7,
+             "words": ["a GET", "2.0 µs", "1.0 µs", "0.50 (0.49–0.51)",
+                       "0.70"]},
+            {"name": "memory", "label": "idle connection", "more": memory,
+             "aim": 0, "words": ["idle connection", "9 B", "9 B", "+0 B",
+                                 "+0 B"]}]},
         "system calls": {"counted with": "strace", **{
             kind: {"stock": {"read": 2}, "patched": {"read": calls}}
             for kind in measures.CONNECTIONS}},
-        "memory": {"3.15": {"RSS": both(1024, 99999),
-                            "tracemalloc": both(1024, memory)}},
-        "import": both(20000, 21000),
-        "peers": {"http.client, patched": peer(None, 50, 100, 1),
+        "peers": {"http.client, stock": peer(None, 60, 125, 1.25),
+                  "http.client, patched": peer(None, 50, 100, 1),
                   "urllib3": peer("2.0", 90, 180, 1.8),
                   "httpx": peer("7.0", 99, 200, 2)},
         "pipelining": {"version": "3.8.2", **{
@@ -319,11 +330,10 @@ RESULTS = make_results()
 
 def test_words():
     text = report.plain(RESULTS)
-    for line in [r"GET, 8 fields, CPU  +2\.0 ms  +1\.0 ms  +0\.50  +0\.50–0",
-                 r"look before sending, TLS 1.3  +-  +3\.5 .* 3\.0 µs OVER",
+    for line in [r"http\.client 3\.15 alone +stock +patched +ratio, more",
+                 r"idle connection +9 B +9 B +\+0 B +\+0 B$",
                  r"system calls of a GET, plain  +2  +3  +1  +1$",
-                 r"idle connection, 3\.15, RSS  +1\.0 KiB  +97\.7 .* OVER$",
-                 r"import http\.client, CPU  +20\.0 ms  +21\.0 ms  +1\.0 ms ",
+                 r"GET: http\.client +125\.0 µs +100\.0 µs +1\.25 .* 1\.15$",
                  r"httpx 7\.0  +5000  +0\.50  +99\.0 µs  +2\.00 ",
                  r"a GET +2\.0 µs +1\.0 µs +0\.50 \(0\.49–0\.51\) +0\.70$",
                  r"one at a time, wall clock +50\.0 .* 25\.0 µs +2\.00 .* -$",
@@ -341,7 +351,7 @@ def test_words():
 @pytest.mark.parametrize("wrong, said", [
     ({}, None),
     ({"calls": 4}, "a GET, plain, costs 2 more system calls"),
-    ({"memory": 20 << 10}, "an idle connection of 3.15 holds 19.0 KiB more"),
+    ({"memory": 64}, "idle connection of 3.15: +64, not at most +0"),
     ({"sendall": 2}, "an XML-RPC call takes 2 sendall()"),
     ({"flawless": False}, "POSTs by patched after FIN: not each once"),
 ])

@@ -1,10 +1,9 @@
 """Stock and patched measured beside each other, and beside other clients.
 
-First, what the code of http.client itself costs: CPU time over a socket pair,
-less that of the sockets (bench/cost.py).  Then, over the loopback interface,
-each client with one kept connection to a scripted server, if it keeps any:
-small requests and large bodies, what the look before sending costs, what an
-idle connection holds on every line that is built; xmlrpc.client; and 1,000
+First, what the code of http.client itself costs, on every line that is built:
+CPU time over a socket pair, less that of the sockets (bench/cost.py).  Then,
+over the loopback interface, each client with one kept connection to a
+scripted server, if it keeps any: small requests; xmlrpc.client; and 1,000
 POSTs each after an idle close.  Interpreters take turns every few
 milliseconds; figures are medians of samples, each of them the best of some
 turns, and the quartiles of samples that were taken beside each other.
@@ -77,14 +76,10 @@ def measure(line, size, *, with_peers):
     found, missing = _packages(pythons["patched"], line, with_peers)
     results = {"line": line, **_circumstances(pythons, size)}
     with Lab() as lab:
-        results["cost"] = measures.cost(lab, pythons, size)
-        results["requests"] = measures.requests(lab, pythons, size)
-        results["look"] = measures.look(lab, pythons["patched"], size)
-        results["system calls"] = measures.system_calls(lab, pythons)
-        results["memory"] = {
-            each: measures.memory(lab, both, each, size)
+        results["cost"] = {
+            each: measures.cost(lab, both, each, size)
             for each, both in _all_lines(line, pythons).items()}
-        results["import"] = measures.importing(lab, pythons, size)
+        results["system calls"] = measures.system_calls(lab, pythons)
         piped = found.pop(bench_peers.PIPELINING, None)
         results["peers"] = measures.peers(lab, pythons, found, size)
         results["pipelining"] = library.pipelining(lab, pythons, piped, size)

@@ -1,6 +1,6 @@
 """What ./series bench measures; each function returns a part of results.
 
-Times are in microseconds, memory in bytes.  A sample is the best of several
+Times are in microseconds.  A sample is the best of several
 short slices, as timeit has it: what else the machine does only ever adds.
 Between slices it is the other interpreter's turn, and who begins changes.
 """
@@ -17,10 +17,6 @@ from tools import demo
 from tools.common import say
 
 SIDES = ("stock", "patched")
-# What is measured in the same processes, and the Plan for it.  What one large
-# body leaves in a process's heap decides how fast it can take another.
-LOADS = ((("GET", "POST", "tiny"), "small"), (("length",), "large"),
-         (("chunked",), "large"))
 CONNECTIONS = {"plain": {}, "with a timeout": {"timeout": 30},
                "TLS 1.3": {"port": "tls"}}
 
@@ -40,30 +36,19 @@ class Plan(NamedTuple):
 class Size(NamedTuple):
     """How much to measure, all in all."""
 
-    small: Plan
-    large: Plan
+    cost: list          # options for bench/cost.py
     peers: Plan
     ahead: Plan         # of 50 requests each
     calls: Plan
-    looks: int          # in each of small.rounds processes
-    connections: int    # idle ones
-    processes: int      # for what is measured once in each
-    imports: int        # samples, each the best of BEST processes
     tries: int          # POSTs after each way to end a connection
 
 
 COST_TIMEOUT = 900      # seconds
 
-BEST = 10   # of so many processes that import
-
-FULL = Size(small=Plan(6, 8, 10, 100), large=Plan(6, 6, 10, 1),
-            peers=Plan(5, 4, 8, 50), ahead=Plan(5, 4, 8, 2),
-            calls=Plan(4, 5, 8, 50), looks=20_000, connections=800,
-            processes=3, imports=8, tries=1000)
-QUICK = Size(small=Plan(2, 2, 3, 50), large=Plan(2, 1, 2, 1),
-             peers=Plan(2, 1, 3, 20), ahead=Plan(2, 1, 3, 1),
-             calls=Plan(2, 1, 3, 20), looks=2_000, connections=200,
-             processes=1, imports=2, tries=20)
+FULL = Size(cost=[], peers=Plan(5, 4, 8, 50), ahead=Plan(5, 4, 8, 2),
+            calls=Plan(4, 5, 8, 50), tries=1000)
+QUICK = Size(cost=["--quick"], peers=Plan(2, 1, 3, 20), ahead=Plan(2, 1, 3, 1),
+             calls=Plan(2, 1, 3, 20), tries=20)
 
 
 # Figures.
@@ -94,12 +79,12 @@ def ratio(stock, patched):
 
 # What the code itself costs.
 
-def cost(lab, pythons, size):
-    """Return the rows of bench/cost.py."""
-    say("what http.client itself costs")
+def cost(lab, pythons, line, size):
+    """Return the rows of bench/cost.py: both libraries, one interpreter."""
+    say(f"what http.client itself costs in {line}")
     libraries = [_library(python) for python in pythons.values()]
     child = lab.start(pythons["stock"], "cost.py", *libraries, "--json",
-                      *(["--quick"] if size.tries < FULL.tries else []))
+                      *size.cost)
     try:
         return child.answer(seconds=COST_TIMEOUT)
     finally:
@@ -152,18 +137,6 @@ def _slices(children, case, count, slices):
     return told
 
 
-def requests(lab, pythons, size):
-    """Time requests over one kept connection, small and large ones."""
-    results = {}
-    wanted = {side: (python, {}) for side, python in pythons.items()}
-    for cases, plan in LOADS:
-        say(f"requests over one kept connection: {', '.join(cases)}")
-        taken = take_turns(lab, wanted, cases, getattr(size, plan))
-        for case, sides in taken.items():
-            results[case] = both_clocks(sides)
-    return results
-
-
 def both_clocks(taken):
     """Return what *taken* by stock and patched, {side: ...}, comes to."""
     results = {}
@@ -200,20 +173,7 @@ def _beside(clock, taken, name):
     return {"time": spread(own), "ratio": ratio(patched, own)}
 
 
-# The look before sending.
-
-def look(lab, python, size):
-    """Time the look at a healthy idle connection."""
-    say("the look before sending")
-    taken = {"plain": [], "TLS 1.3": []}
-    for _ in range(size.small.rounds):
-        for kind, samples in taken.items():
-            samples.append(lab.once(
-                python, "look.py", count=size.looks,
-                **lab.address("tls" if kind == "TLS 1.3" else "plain"))
-                * 1e6)
-    return {kind: spread(samples) for kind, samples in taken.items()}
-
+# System calls.
 
 def system_calls(lab, pythons):
     """Count the system calls of a GET over a healthy kept connection."""
@@ -274,39 +234,6 @@ def _ask_warm(child, measure, case="GET"):
 
 def _each(calls):
     return {name: count / _REQUESTS for name, count in sorted(calls.items())}
-
-
-# Memory and time to start.
-
-def memory(lab, pythons, line, size):
-    """Measure what an idle connection takes."""
-    say(f"idle connections of {line}")
-    results = {}
-    for how in ("RSS", "tracemalloc"):
-        taken = {side: [] for side in pythons}
-        for _ in range(size.processes):
-            for side, python in pythons.items():
-                address = lab.address()
-                del address["cafile"]
-                taken[side].append(lab.once(
-                    python, "memory.py", count=size.connections,
-                    traced=how == "tracemalloc", **address))
-        results[how] = compared(*taken.values())
-    return results
-
-
-def importing(lab, pythons, size):
-    """Time the import of http.client in new processes."""
-    say("importing http.client")
-    for python in pythons.values():
-        lab.once(python, "imports.py")      # compiles
-    taken = {side: [] for side in pythons}
-    for _ in range(size.imports):
-        rounds = [[lab.once(python, "imports.py") * 1e6
-                   for python in pythons.values()] for _ in range(BEST)]
-        for side, times in zip(pythons, zip(*rounds)):
-            taken[side].append(min(times))
-    return compared(*taken.values())
 
 
 # Reliability.

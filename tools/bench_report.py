@@ -2,21 +2,16 @@
 
 from typing import NamedTuple
 
-from tools.bench_measures import CONNECTIONS
-
-KIB = 1024
-LARGE_MB = (20 << 20) / 1e6
-
-CASES = {"GET": "GET, 8 fields", "POST": "POST 100 bytes",
-         "tiny": "GET, 1 field", "length": "20 MiB by length",
-         "chunked": "20 MiB, 8 KiB chunks"}
+from tools.bench_measures import CONNECTIONS, SIDES
 
 # What the series may cost at most, beside stock.
-MOST = {"look": 3, "calls": 1, "memory": 12 * KIB, "import": 2000,
-        "sendall": 1}
+MOST = {"calls": 1, "sendall": 1}
 
 # How many times as fast it has to be.
-LEAST = {"xmlrpc": 1, "dugong": 4}
+LEAST = {"GET": 1.15, "xmlrpc": 1, "dugong": 4}
+
+# Rows of bench/cost.py that do not depend on how fast a machine is.
+COUNTED = ("calls", "calls_if_new", "memory")
 
 
 class Table(NamedTuple):
@@ -49,10 +44,6 @@ def _time(value):
     return f"{value / 1000:.1f} ms" if value >= 1000 else f"{value:.1f} µs"
 
 
-def _size(value):
-    return f"{_median(value) / KIB:.1f} KiB"
-
-
 def _median(value):
     return value["median"] if isinstance(value, dict) else value
 
@@ -69,75 +60,40 @@ def _inverse(spread):
 
 # Tables.
 
-def own_costs(results):
+def own_costs(results, line):
     """Return the Table of what the code itself costs."""
-    return Table(["http.client alone", "stock", "patched", "ratio, more",
-                  "at most"], [row["words"] for row in results["cost"]])
-
-
-def requests(results):
-    """Return the Table of requests over one kept connection."""
-    rows = []
-    for case, clocks in results["requests"].items():
-        for clock, name in (("cpu", "CPU"), ("wall", "wall clock")):
-            told = clocks[clock]
-            rows.append([f"{CASES[case]}, {name}", _time(told["stock"]),
-                         _time(told["patched"]), *_ratio(told["ratio"])])
-        if case in ("length", "chunked"):
-            rows.append(_speed(case, clocks["wall"]))
-    return Table(["one kept connection", "stock", "patched", "ratio",
-                  "quartiles"], rows)
-
-
-def _speed(case, wall):
-    words = [f"{LARGE_MB / _median(wall[side]) * 1e6:.0f} MB/s"
-             for side in ("stock", "patched")]
-    return [f"{CASES[case]}, speed", *words, *_ratio(_inverse(wall["ratio"]))]
+    return Table([f"http.client {line} alone", "stock", "patched",
+                  "ratio, more", "at most"],
+                 [row["words"] for row in results["cost"][line]])
 
 
 def costs(results):
     """Return the Table of what has a bound."""
     rows = []
-    for kind, told in results["look"].items():
-        rows.append([f"look before sending, {kind}", "-", _time(told),
-                     _time(told), _most("look", told, _time)])
     counted = results["system calls"]
     for kind in CONNECTIONS:
         stock, patched = [sum(counted[kind][side].values())
-                          for side in ("stock", "patched")]
+                          for side in SIDES]
         rows.append([f"system calls of a GET, {kind}", f"{stock:g}",
                      f"{patched:g}", f"{patched - stock:g}",
-                     _most("calls", patched - stock, "{:g}".format)])
-    for line, ways in results["memory"].items():
-        for how, told in ways.items():
-            rows.append([f"idle connection, {line}, {how}",
-                         _size(told["stock"]), _size(told["patched"]),
-                         _size(told["more"]),
-                         _most("memory", told["more"], _size)])
+                     _most("calls", patched - stock)])
     sent = results["xmlrpc"]["sendall"]
-    rows.append(["sendall() of an XML-RPC call",
-                 *_counted("sendall", sent["stock"], sent["patched"])])
-    told = results["import"]
-    rows.append(["import http.client, CPU", _time(told["stock"]),
-                 _time(told["patched"]), _time(told["more"]),
-                 _most("import", told["more"], _time)])
+    stock, patched = [sent[side] for side in SIDES]
+    rows.append(["sendall() of an XML-RPC call", f"{stock:g}", f"{patched:g}",
+                 f"{patched - stock:g}", _most("sendall", patched)])
     return Table(["", "stock", "patched", "more", "at most"], rows)
 
 
-def _counted(what, stock, patched):
-    """Return the rest of a row in which it is *patched* that has a bound."""
-    return [f"{stock:g}", f"{patched:g}", f"{patched - stock:g}",
-            _most(what, patched, "{:g}".format)]
-
-
-def _most(what, value, words):
-    over = "" if _median(value) <= MOST[what] else " OVER"
-    return words(MOST[what]) + over
+def _most(what, value):
+    return f"{MOST[what]}{'' if value <= MOST[what] else ' OVER'}"
 
 
 def library(results):
     """Return the Table of what is built on http.client."""
-    rows = []
+    stock, patched = [results["peers"][f"http.client, {side}"]["wall"]
+                      for side in SIDES]
+    rows = [_faster("GET: http.client", stock["time"], patched["time"],
+                    _inverse(stock["ratio"]), LEAST["GET"])]
     for peer in ("raw peer", "xmlrpc.server"):
         clocks = results["xmlrpc"][peer]
         rows.append(_sides(f"XML-RPC, {peer}", clocks["wall"],
@@ -207,8 +163,9 @@ def peers(results):
 
 
 def tables(results):
-    return [own_costs(results), requests(results), costs(results), reliability(results),
-            peers(results), pipelining(results), library(results)]
+    return [*(own_costs(results, line) for line in results["cost"]),
+            costs(results), reliability(results), peers(results),
+            pipelining(results), library(results)]
 
 
 # Notes.
@@ -222,7 +179,9 @@ def heading(results):
 
 def notes(results):
     """Return the lines that the tables need to be understood."""
-    told = ["Medians; ratio: to stock and, of clients, to patched "
+    told = ["http.client alone: CPU, less that of the sockets; see "
+            "bench/cost.py.",
+            "Others: medians; ratio: to stock and, of clients, to patched "
             "http.client.",
             f"System calls were counted with "
             f"{results['system calls']['counted with']}."]
@@ -255,11 +214,10 @@ def broken(results):
                 - sum(counted[kind]["stock"].values()))
         if more > MOST["calls"]:
             told.append(f"a GET, {kind}, costs {more:g} more system calls")
-    for line, ways in results["memory"].items():
-        more = _median(ways["tracemalloc"]["more"])
-        if more > MOST["memory"]:
-            told.append(f"an idle connection of {line} holds "
-                        f"{_size(more)} more")
+    told += [f"{row['label']} of {line}: {row['more']:+.4g}, not at most "
+             f"{row['aim']:+g}"
+             for line, rows in results["cost"].items() for row in rows
+             if row["name"] in COUNTED and row["more"] > row["aim"]]
     sent = results["xmlrpc"]["sendall"]["patched"]
     if sent > MOST["sendall"]:
         told.append(f"an XML-RPC call takes {sent:g} sendall()")
