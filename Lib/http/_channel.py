@@ -619,10 +619,12 @@ class ResponseIO(socket.SocketIO):
                 if isinstance(exc, BlockingIOError):
                     return None
                 self._timeout_occurred = isinstance(exc, TimeoutError)
-                if type(exc) in _closed:
-                    message.finish()
-                    message.cut = True
-                raise_closed(exc, channel.get_unanswered())
+                channel.error = None
+                if type(exc) not in _closed:
+                    raise
+                message.finish()
+                message.cut = True
+                raise make_closed(exc, channel.get_unanswered()) from exc
             if n:
                 size, end = message.take(view, n)
                 if received:
@@ -832,20 +834,24 @@ class Channel:
             exchange.unsent = unsent
             raise
         except OSError as exc:
-            raise_closed(exc, self.get_unanswered())
+            if type(exc) not in _closed:
+                raise
+            raise make_closed(exc, self.get_unanswered()) from exc
         exchange.unsent = exchange.count(unsent, data)
 
 
-def raise_closed(exc, unanswered):
-    """Raise *exc*, as a ConnectionClosed if that is what it says."""
-    cls = _closed.get(type(exc))
-    if cls is None:
-        raise exc
-    closed = cls(*exc.args)
+def make_closed(exc, unanswered):
+    """Return the ConnectionClosed for *exc*."""
+    closed = _closed[type(exc)](*exc.args)
     closed.__dict__.update(exc.__dict__)        # SSLError.reason
+    return with_unanswered(closed, unanswered)
+
+
+def with_unanswered(exc, unanswered):
+    """Return *exc*, with *unanswered* as an attribute if it is not empty."""
     if unanswered:
-        closed.unanswered = unanswered
-    raise closed from exc
+        exc.unanswered = unanswered
+    return exc
 
 
 def wait(sock, timeout, *, to_write=False):

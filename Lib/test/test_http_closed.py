@@ -8,6 +8,7 @@ import io
 import pickle
 import threading
 import unittest
+import weakref
 from test import support
 from test.http_peer import (Link, Peer, chunked, over_tls, response,
                             wait_readable)
@@ -113,6 +114,17 @@ class CutTests(ClosedTestCase):
                 with self.subTest(reader=reader), self.serve(data) as conn:
                     self.check_raises(http.client.IncompleteRead,
                                       self.get, conn, reader)
+
+    def test_exceptions_are_in_no_cycle(self):
+        # Otherwise sockets stay open until the garbage collector runs.
+        for data, _ in CUT:
+            for end in Link.close, Link.reset:
+                with self.serve(data, end) as conn, support.disable_gc():
+                    try:
+                        self.get(conn, "read")
+                    except http.client.ConnectionClosed as exc:
+                        reference = weakref.ref(exc)
+                    self.assertIsNone(reference())
 
     def test_reset_before_the_response(self):
         with self.serve(b"", Link.reset) as conn:

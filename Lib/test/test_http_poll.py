@@ -26,7 +26,7 @@ class PollTestCase(unittest.TestCase):
 
     tls = None
 
-    def start(self, *segments, act=None, cls=None, **kwargs):
+    def start(self, *segments, act=None, cls=None, mixin=None, **kwargs):
         """Return a connection that is open.
 
         go_on() lets the server receive a request if there was none before,
@@ -48,13 +48,13 @@ class PollTestCase(unittest.TestCase):
             Peer(script, lambda link: link.answer(b"fresh"), tls=self.tls,
                  **kwargs))
         self.addCleanup(allowed.release, len(segments) + 1)
-        conn = peer.connect(cls)
+        conn = peer.connect(cls, mixin=mixin)
         conn.connect()
         return conn
 
-    def start_idle(self, *segments, act=None):
+    def start_idle(self, *segments, **kwargs):
         """Like start(), after one exchange."""
-        conn = self.start(response(b"first"), *segments, act=act)
+        conn = self.start(response(b"first"), *segments, **kwargs)
         conn.request("GET", "/")
         self.go_on()
         self.assertEqual(conn.getresponse().read(), b"first")
@@ -234,20 +234,7 @@ class IdleTests(PollTestCase):
             def recv(self, size, *args):
                 return super().recv(1, *args)
 
-        def script(link):
-            link.answer(b"first")
-            link.send(b"\r\n" * 1000)
-            link.wait_closed()
-
-        with Peer(script, lambda link: link.answer(b"fresh"),
-                  tls=self.tls) as peer:
-            conn = peer.connect(mixin=OneByte)
-            for body in b"first", b"fresh":
-                conn.request("GET", "/")
-                self.assertEqual(conn.getresponse().read(), body)
-                if body == b"first":
-                    wait_readable(conn.sock)
-                    self.check_ready(conn)
+        self.check_unusable(self.start_idle(b"\r\n" * 1000, mixin=OneByte))
 
     def test_unasked_bytes(self):
         # This also holds for 408, which announces the end.
