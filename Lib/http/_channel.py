@@ -589,6 +589,32 @@ class ResponseIO(socket.SocketIO):
             message.trailers_left = max_trailers
         return message.decodes
 
+    def drain(self, size, seconds):
+        """Drop what is left: up to *size* bytes, for up to *seconds*."""
+        channel = self._channel
+        if channel is None:
+            return
+        sock = channel.sock
+        timeout = sock.gettimeout()
+        seconds = min(seconds, _MAX_TIMEOUT)
+        deadline = time.monotonic() + seconds
+        view = memoryview(bytearray(min(size, 65536)))
+        try:
+            # Do not let a single read wait longer than all of them may.
+            sock.settimeout(0)
+            while (size > 0 and seconds > 0
+                   and not self._exchange.message.ended):
+                if not (channel.received or channel.ended
+                        or wait(sock, seconds)):
+                    break
+                try:
+                    size -= self.readinto(view[:size]) or 0
+                except _NOTHING_YET:
+                    pass
+                seconds = deadline - time.monotonic()
+        finally:
+            sock.settimeout(timeout)
+
     def readinto(self, b):
         exchange = self._exchange
         if exchange is None or self._timeout_occurred or self.closed:

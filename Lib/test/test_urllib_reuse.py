@@ -1,0 +1,652 @@
+"""Tests of redirects and authentication over one connection in urllib."""
+
+import contextlib
+import gzip
+import http.client
+import io
+import shutil
+import threading
+import unittest
+import urllib.error
+import urllib.request
+from test import http_peer, support
+from test.http_peer import HOST, Peer, response, wait_readable
+from test.support import threading_helper
+from unittest import mock
+
+try:
+    import ssl
+except ImportError:
+    ssl = None
+
+support.requires_working_socket(module=True)
+
+BASIC = b'WWW-Authenticate: Basic realm="r"'
+DIGEST = b'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"'
+FOUND = response(b"found")
+
+
+def redirect(target=b"/next", body=b"", code=302):
+    return response(body, b"Location: " + target,
+                    status=b"%d Elsewhere" % code)
+
+
+def denied(body=b"denied", challenge=BASIC, status=b"401 Unauthorized"):
+    return response(body, challenge, status=status)
+
+
+def sending(*answers):
+    """Return a script that answers so many requests."""
+    def script(link):
+        for answer in answers:
+            if link.request() is None:
+                return
+            link.send(answer)
+        link.wait_closed()
+    return script
+
+
+class Passwords(urllib.request.HTTPPasswordMgr):
+    def find_user_password(self, realm, authuri):
+        return "user", "secret"
+
+
+def basic():
+    return urllib.request.HTTPBasicAuthHandler(Passwords())
+
+
+class OpenTestCase(http_peer.DestructorTestCase):
+
+    tls = None
+
+    def setUp(self):
+        self.enterContext(mock.patch("urllib.request.proxy_bypass",
+                                     return_value=False))
+
+    def peer(self, *scripts):
+        return self.enterContext(Peer(*scripts, tls=self.tls))
+
+    def url(self, peer, path="/"):
+        scheme = "http" if peer.tls is None else "https"
+        return f"{scheme}://{HOST}:{peer.port}{path}"
+
+    def opener(self, peer, *handlers, proxies={}):
+        if peer.tls is not None:
+            handlers += (urllib.request.HTTPSHandler(
+                context=peer.client_context()),)
+        return urllib.request.build_opener(
+            urllib.request.ProxyHandler(proxies), *handlers)
+
+    def open(self, peer, *handlers, opener=None, url=None, **kwargs):
+        request = urllib.request.Request(url or self.url(peer), **kwargs)
+        opener = opener or self.opener(peer, *handlers)
+        return opener.open(request, timeout=support.SHORT_TIMEOUT)
+
+    def read(self, *args, **kwargs):
+        with self.open(*args, **kwargs) as resp:
+            return resp.read()
+
+    def assertLines(self, peer, *expected):
+        """What was received: (connection number, method and target)."""
+        self.assertEqual([(number, received.line.rpartition(b" ")[0].decode())
+                          for number, received in peer.requests],
+                         list(expected))
+
+
+@http_peer.over_tls
+class ReusedTests(OpenTestCase):
+
+    def check(self, *answers, lines, handlers=(), body=b"found", **kwargs):
+        peer = self.peer(sending(*answers))
+        self.assertEqual(self.read(peer, *handlers, **kwargs), body)
+        self.assertLines(peer, *[(0, line) for line in lines])
+        return [received for _, received in peer.requests]
+
+    def test_redirect(self):
+        for code in 301, 302, 303, 307, 308:
+            for method in "GET", "HEAD":
+                with self.subTest(code=code, method=method):
+                    body = b"elsewhere" if method == "GET" else b""
+                    head = method == "HEAD"
+                    received = self.check(
+                        redirect(code=code, body=body),
+                        response() if head else FOUND, method=method,
+                        body=b"" if head else b"found",
+                        lines=[f"{method} /", f"{method} /next"])
+                    for request in received:
+                        self.assertNotIn("Connection", request.headers)
+
+    def test_redirect_of_a_post(self):
+        for code in 301, 302, 303:
+            with self.subTest(code):
+                received = self.check(redirect(code=code), FOUND, data=b"body",
+                                      lines=["POST /", "GET /next"])
+                self.assertEqual(received[1].body, b"")
+
+    def test_framings_of_a_redirect(self):
+        head = b"HTTP/1.1 302 Found\r\nLocation: /next\r\n"
+        chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
+        for answer in (chunked + b"0\r\n\r\n",
+                       chunked + b"3\r\nabc\r\n0\r\nT: t\r\n\r\n",
+                       redirect(body=b"x" * 256 * 1024)):
+            with self.subTest(answer[:100]):
+                self.check(answer, FOUND, lines=["GET /", "GET /next"])
+
+    def test_chain_of_redirects(self):
+        chain = [redirect(b"/%d" % i, b"body") for i in range(9)]
+        self.check(*chain, FOUND,
+                   lines=["GET /", *[f"GET /{i}" for i in range(9)]])
+
+    def test_absolute_location(self):
+        def script(link):
+            link.request()
+            link.send(redirect(self.url(peer, "/next").encode()))
+            link.request()
+            link.send(redirect(f"//{HOST.upper()}:{peer.port}".encode()))
+            link.answer(b"found")
+
+        peer = self.peer(script)
+        self.assertEqual(self.read(peer), b"found")
+        self.assertEqual(peer.accepted, 1)
+
+    def test_authentication(self):
+        digest = urllib.request.HTTPDigestAuthHandler(Passwords())
+        for challenge, handler in (BASIC, basic()), (DIGEST, digest):
+            for body in b"", b"denied":
+                for data, line in (None, "GET /"), (b"body", "POST /"):
+                    with self.subTest(challenge=challenge, body=body):
+                        first, second = self.check(
+                            denied(body, challenge), FOUND, data=data,
+                            handlers=[handler], lines=[line] * 2)
+                        self.assertNotIn("Authorization", first.headers)
+                        self.assertIn("Authorization", second.headers)
+                        self.assertEqual(first.body, second.body)
+
+    def test_authentication_among_redirects(self):
+        self.check(redirect(body=b"x"), denied(), redirect(b"/last"), FOUND,
+                   handlers=[basic()],
+                   lines=["GET /", "GET /next", "GET /next", "GET /last"])
+
+    def test_handler_with_its_own_class_of_connections(self):
+        class Connection(http.client.HTTPConnection):
+            pass
+
+        class Handler(urllib.request.HTTPHandler):
+            def http_open(self, req):
+                return self.do_open(Connection, req)
+
+        self.tls = None
+        self.check(redirect(), FOUND, handlers=[Handler],
+                   lines=["GET /", "GET /next"])
+
+    def test_response_is_that_of_the_last_request(self):
+        peer = self.peer(sending(redirect(), response(b"found", b"A: b")))
+        with self.open(peer) as resp:
+            self.assertEqual(resp.url, self.url(peer, "/next"))
+            self.assertEqual((resp.status, resp.msg), (200, "OK"))
+            self.assertEqual(resp.headers["A"], "b")
+            self.assertEqual(resp.fp.raw._sock.gettimeout(),
+                             support.SHORT_TIMEOUT)
+        self.assertEqual(peer.accepted, 1)
+
+
+@http_peer.over_tls
+class NotReusedTests(OpenTestCase):
+
+    def check(self, first, *handlers, **kwargs):
+        peer = self.peer(first, sending(FOUND))
+        self.assertEqual(self.read(peer, *handlers, **kwargs), b"found")
+        self.assertEqual([number for number, _ in peer.requests], [0, 1])
+        return peer
+
+    # Guard: an announced close is honoured.
+    def test_server_closes(self):
+        self.check(sending(response(b"", b"Location: /", b"Connection: close",
+                                    status=b"302 Found")))
+
+    # Guard: they are not taken for the next response.
+    def test_bytes_beyond_the_response(self):
+        self.check(sending(redirect(body=b"body") + response(b"forged")))
+
+    # Guard: before, all of it was read.
+    def test_body_of_more_than_256_kib(self):
+        self.check(sending(redirect(body=b"x" * 512 * 1024)))
+
+    def test_body_that_does_not_come(self):
+        self.check(sending(redirect(body=b"0123456789")[:-1]))
+
+    def test_body_that_is_too_long(self):
+        for head, piece in (
+            (b"Transfer-Encoding: chunked\r\n", b"1000\r\n%04096d\r\n" % 0),
+            (b"Transfer-Encoding: chunked\r\n", b"1"),
+            (b"Content-Length: 999999999999\r\n", b"x" * 4096),
+            (b"", b"x" * 4096),
+        ):
+            for status in b"302 Found", b"401 Unauthorized":
+                def script(link):
+                    link.request()
+                    with contextlib.suppress(OSError):
+                        link.send(b"HTTP/1.1 " + status + b"\r\n" + BASIC
+                                  + b"\r\nLocation: /next\r\n" + head
+                                  + b"\r\n")
+                        for _ in range(1000):
+                            link.send(piece)
+                    link.close()
+
+                with self.subTest(head=head, status=status):
+                    self.check(script, basic())
+
+    def test_connection_header_of_the_caller(self):
+        peer = self.check(sending(redirect(body=b"body")),
+                          headers={"Connection": "x, Close"})
+        for _, received in peer.requests:
+            self.assertEqual(received.headers["Connection"], "x, Close")
+
+    # Guard: the header is still sent.
+    def test_connection_header_of_the_opener(self):
+        peer = self.peer(sending(redirect(body=b"body")), sending(FOUND))
+        opener = self.opener(peer)
+        opener.addheaders.append(("connection", "close"))
+        self.assertEqual(self.read(peer, opener=opener), b"found")
+        for _, received in peer.requests:
+            self.assertEqual(received.headers["Connection"], "close")
+        self.assertEqual(peer.accepted, 2)
+
+    def test_other_server(self):
+        self.tls = None
+        for body in b"", b"the end of this does not come":
+            other = self.peer(sending(FOUND))
+            target = self.url(other, "/next").encode()
+            answer = redirect(target, body)
+            peer = self.peer(sending(answer[:-1] if body else answer))
+            with self.subTest(body), self.open(peer) as resp:
+                # Its connection is closed before the last response ends.
+                peer.join()
+                self.assertEqual(resp.read(), b"found")
+
+    def test_connection_authenticated_by_ntlm(self):
+        class Handler(urllib.request.BaseHandler):
+            def http_error_401(self, req, fp, code, msg, headers):
+                step = len(peer.requests)
+                req.add_unredirected_header("Authorization", f"NTLM {step}")
+                return self.parent.open(req, timeout=req.timeout)
+
+        step = denied(challenge=b"WWW-Authenticate: NTLM abc")
+        peer = self.peer(sending(step, step, redirect(body=b"body")),
+                         sending(FOUND))
+        self.assertEqual(self.read(peer, Handler), b"found")
+        self.assertLines(peer, (0, "GET /"), (0, "GET /"), (0, "GET /"),
+                         (1, "GET /next"))
+
+    # Guard: the connection of another thread is not used.
+    def test_request_that_another_thread_opens_again(self):
+        class Handler(urllib.request.BaseHandler):
+            handler_order = 400
+
+            def http_error_401(self, req, fp, code, msg, headers):
+                thread = threading.Thread(target=open_again, args=[req])
+                with threading_helper.start_threads([thread]):
+                    pass
+
+        def open_again(req):
+            with opener.open(req, timeout=support.SHORT_TIMEOUT) as resp:
+                bodies.append(resp.read())
+
+        bodies = []
+        peer = self.peer(sending(denied()), sending(FOUND))
+        opener = self.opener(peer, Handler)
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            self.open(peer, opener=opener)
+        with caught.exception as error:
+            self.assertEqual(error.read(), b"denied")
+        self.assertEqual(bodies, [b"found"])
+
+
+@http_peer.over_tls
+class LastResponseTests(OpenTestCase):
+    """When the connection of the last response is closed."""
+
+    def closed_by(self, act, *answers, error=False, **kwargs):
+        """Open a URL, and wait until *act* has closed the connection."""
+        peer = self.peer(sending(redirect(), *answers))
+        if error:
+            with self.assertRaises(urllib.error.HTTPError) as caught:
+                self.open(peer, **kwargs)
+            resp = caught.exception
+        else:
+            resp = self.open(peer, **kwargs)
+        with contextlib.closing(resp):
+            act(resp)
+            peer.join()
+            self.assertEqual(peer.accepted, 1)
+
+    def test_when_read(self):
+        missing = response(b"sorry", status=b"404 Not Found")
+        self.closed_by(lambda resp: resp.read(), FOUND)
+        self.closed_by(lambda resp: resp.read(5), FOUND)
+        self.closed_by(lambda resp: resp.read(), missing, error=True)
+        self.closed_by(lambda resp: io.TextIOWrapper(resp).read(), FOUND)
+
+    def test_when_closed(self):
+        self.closed_by(lambda resp: resp.close(), FOUND[:-1])
+        peer = self.peer(sending(redirect(), FOUND[:-1]))
+        resp = self.open(peer)
+        resp.fp.close()
+        peer.join()
+        with self.assertRaises(ValueError):
+            resp.close()
+
+    def test_when_collected(self):
+        peer = self.peer(sending(redirect(), FOUND[:-1]))
+        self.open(peer)
+        support.gc_collect()
+        peer.join()
+        self.assertEqual(peer.accepted, 1)
+
+    def test_at_once_without_a_body(self):
+        def check(resp):
+            self.assertFalse(resp.closed)
+            # Some programs ask for the address of the server.
+            sock = resp.fp.raw._sock
+            self.assertEqual(sock.getpeername()[0], sock.getsockname()[0])
+            self.assertEqual(resp.read(), b"")
+
+        missing = response(status=b"404 Not Found")
+        for method, answer in (("GET", response()),
+                               ("GET", b"HTTP/1.1 204 No\r\n\r\n"),
+                               ("HEAD", response()),
+                               ("HEAD", http_peer.chunked())):
+            with self.subTest(method=method, answer=answer):
+                self.closed_by(check, answer, method=method)
+        self.closed_by(lambda error: check(error.fp), missing, error=True)
+
+    def test_redirect_loop(self):
+        peer = self.peer(sending(*[redirect(b"/", b"again")] * 5))
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            self.open(peer)
+        with caught.exception as error:
+            self.assertEqual(error.read(), b"again")
+        peer.join()
+        self.assertEqual(peer.accepted, 1)
+
+    # Guard: the body is for the caller.
+    def test_body_of_a_redirect_that_is_refused(self):
+        class Handler(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, *args):
+                return None
+
+        peer = self.peer(sending(redirect(body=b"body")))
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            self.open(peer, Handler)
+        with caught.exception as error:
+            self.assertEqual(error.read(), b"body")
+        peer.join()
+
+    # Guard: what follows is another protocol.
+    def test_upgrade(self):
+        def script(link):
+            link.request()
+            link.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\nhello")
+            self.assertEqual(link.reader.read(3), b"abc")
+            link.send(b"def")
+            self.assertEqual(link.wait_closed(), b"")
+
+        peer = self.peer(script)
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            self.open(peer)
+        with caught.exception as error:
+            fp = error.fp.fp
+            self.assertEqual(fp.read(5), b"hello")
+            fp.raw._sock.sendall(b"abc")
+            self.assertEqual(fp.read(3), b"def")
+
+
+@http_peer.over_tls
+class FramingTests(OpenTestCase):
+    """The server leaves the connection open, and the body ends anyway."""
+
+    # Guard: it ended with the connection.
+    def test_body_ends_where_its_framing_ends(self):
+        head = b"HTTP/1.1 200 OK\r\n"
+        length = b"Content-Length: 4\r\n\r\nbody"
+        chunks = b"4\r\nbody\r\n0\r\n\r\n"
+        for answer in (
+            head + length,
+            head + b"X-Frame-Options : DENY\r\n" + length,
+            head + b"no colon\r\n" + length,
+            head + b"Content-Length: 4, 4\r\n\r\nbody",
+            head + b"Transfer-Encoding: chunked \r\n\r\n" + chunks,
+            b"HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ):
+            with self.subTest(answer):
+                peer = self.peer(sending(answer))
+                try:
+                    body = self.read(peer)
+                except urllib.error.HTTPError as exc:
+                    self.assertEqual(exc.read(), b"")
+                    exc.close()
+                else:
+                    self.assertEqual(body, b"body")
+
+    # Guard: it ended with the connection.
+    def test_file_of_the_response_ends(self):
+        def copy(resp):
+            file = io.BytesIO()
+            shutil.copyfileobj(resp.fp, file)
+            return file.getvalue()
+
+        def unzip(resp):
+            resp.length = None
+            with gzip.GzipFile(fileobj=resp.fp) as file:
+                return file.read()
+
+        for read, body in ((lambda resp: resp.fp.read(), b"body"),
+                           (copy, b"body"), (unzip, gzip.compress(b"body"))):
+            peer = self.peer(sending(response(body)))
+            with self.open(peer) as resp:
+                self.assertEqual(read(resp), b"body")
+
+
+class ProxyTests(OpenTestCase):
+
+    def proxied(self, peer, *handlers):
+        return self.opener(peer, *handlers, proxies={
+            "http": f"http://{HOST}:{peer.port}"})
+
+    def test_redirect(self):
+        peer = self.peer(sending(redirect(body=b"body"), FOUND))
+        self.assertEqual(self.read(peer, url="http://a.example/",
+                                   opener=self.proxied(peer)), b"found")
+        self.assertLines(peer, (0, "GET http://a.example/"),
+                         (0, "GET http://a.example/next"))
+
+    def test_authentication(self):
+        for name, scheme in (("ProxyBasicAuthHandler", b"Basic"),
+                             ("ProxyDigestAuthHandler", b"Digest")):
+            challenge = b'Proxy-Authenticate: %s realm="r", nonce="n"' % scheme
+            peer = self.peer(sending(
+                denied(challenge=challenge, status=b"407 Denied"), FOUND))
+            handler = getattr(urllib.request, name)(Passwords())
+            with self.subTest(name):
+                self.assertEqual(
+                    self.read(peer, url="http://a.example/",
+                              opener=self.proxied(peer, handler)), b"found")
+                self.assertEqual(peer.accepted, 1)
+
+
+@unittest.skipIf(ssl is None, "needs TLS")
+class TunnelTests(OpenTestCase):
+
+    def tunnel(self, *answers):
+        """Return a script that answers at the other end of a tunnel."""
+        def script(link):
+            link.answer()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(http_peer.CERTFILE)
+            link.start_tls(context)
+            sending(*answers)(link)
+        return script
+
+    def read_through(self, peer, *handlers):
+        context = ssl.create_default_context(cafile=http_peer.CERTFILE)
+        opener = self.opener(
+            peer, urllib.request.HTTPSHandler(context=context), *handlers,
+            proxies={"https": f"http://{HOST}:{peer.port}"})
+        return self.read(peer, url="https://localhost/", opener=opener)
+
+    def test_redirect(self):
+        target = b"https://LOCALHOST:443/next"
+        peer = self.peer(self.tunnel(redirect(target, b"body"), FOUND))
+        self.assertEqual(self.read_through(peer), b"found")
+        self.assertLines(peer, (0, "CONNECT localhost:443"), (0, "GET /"),
+                         (0, "GET /next"))
+
+    # Guard: a tunnel leads to one server only.
+    def test_redirect_to_another_port(self):
+        target = b"https://localhost:444/next"
+        peer = self.peer(self.tunnel(redirect(target, b"body")),
+                         self.tunnel(FOUND))
+        self.assertEqual(self.read_through(peer), b"found")
+        self.assertLines(peer, (0, "CONNECT localhost:443"), (0, "GET /"),
+                         (1, "CONNECT localhost:444"), (1, "GET /next"))
+
+    def test_authentication(self):
+        peer = self.peer(self.tunnel(denied(), FOUND))
+        self.assertEqual(self.read_through(peer, basic()), b"found")
+        self.assertEqual(peer.accepted, 1)
+
+
+@http_peer.over_tls
+class SentAgainTests(OpenTestCase):
+    """The connection ends before the second request is answered."""
+
+    def check(self, end, *more, numbers, error=None, **kwargs):
+        def script(link):
+            link.request()
+            link.send(denied())
+            link.request()
+            end(link)
+
+        peer = self.peer(script, *more, sending(FOUND))
+        if error is None:
+            self.assertEqual(self.read(peer, basic(), **kwargs), b"found")
+        else:
+            with self.assertRaises(error) as caught:
+                self.read(peer, basic(), **kwargs)
+            if isinstance(caught.exception, urllib.error.HTTPError):
+                caught.exception.close()
+        self.assertEqual([number for number, _ in peer.requests], numbers)
+
+    def test_once_if_the_request_is_idempotent(self):
+        ends = (lambda link: link.close(), lambda link: link.reset(),
+                lambda link: link.send(response(status=b"408 Timeout")))
+        for end in ends:
+            for method, data in ("GET", None), ("PUT", b"body"):
+                self.check(end, numbers=[0, 0, 1], method=method, data=data)
+
+    def test_not_twice(self):
+        def fresh(link):
+            link.request()
+            link.close()
+
+        self.check(lambda link: link.close(), fresh, numbers=[0, 0, 1],
+                   error=ConnectionError)
+
+    def test_not_if_it_is_not_idempotent(self):
+        self.check(lambda link: link.close(), numbers=[0, 0], data=b"pay",
+                   error=ConnectionError)
+        self.check(lambda link: link.send(response(status=b"408 Timeout")),
+                   numbers=[0, 0], data=b"pay", error=urllib.error.HTTPError)
+
+    def test_not_after_the_first_byte(self):
+        def end(link):
+            link.send(b"H")
+            link.close()
+
+        self.check(end, numbers=[0, 0], error=http.client.HTTPException)
+
+    # Guard: nothing was sent over the first connection.
+    def test_any_method_if_the_end_was_noticed_before(self):
+        class Handler(urllib.request.HTTPBasicAuthHandler):
+            def http_error_401(self, req, fp, *args):
+                go_on.set()
+                wait_readable(fp)
+                return super().http_error_401(req, fp, *args)
+
+        def script(link):
+            link.request()
+            link.send(denied())
+            go_on.wait(support.SHORT_TIMEOUT)
+            link.close()
+
+        go_on = threading.Event()
+        peer = self.peer(script, sending(FOUND))
+        self.assertEqual(self.read(peer, Handler(Passwords()), data=b"once"),
+                         b"found")
+        self.assertLines(peer, (0, "POST /"), (1, "POST /"))
+
+
+class HandlerTests(OpenTestCase):
+    """Handlers that were written for a connection per request."""
+
+    # Guard: its redirect works, over one connection or two.
+    def test_handler_that_reads_and_closes_the_redirect(self):
+        class Handler(urllib.request.HTTPRedirectHandler):
+            def http_error_302(self, req, fp, code, msg, headers):
+                new = self.redirect_request(
+                    req, fp, code, msg, headers,
+                    urllib.parse.urljoin(req.full_url, headers["Location"]))
+                fp.read()
+                fp.close()
+                return self.parent.open(new, timeout=req.timeout)
+
+        script = sending(redirect(body=b"body"), FOUND)
+        peer = self.peer(script, sending(FOUND))
+        self.assertEqual(self.read(peer, Handler), b"found")
+
+    # Guard: mocks of http.client can be used.
+    def test_mocks(self):
+        resp = mock.MagicMock(spec=http.client.HTTPResponse, status=200,
+                              code=200, msg="OK", reason="OK")
+        with mock.patch("http.client.HTTPConnection") as connection:
+            connection.return_value.getresponse.return_value = resp
+            opener = urllib.request.build_opener(
+                urllib.request.ProxyHandler({}))
+            self.assertIs(opener.open("http://a.example/"), resp)
+
+    # Guard: vcrpy replays responses like this.
+    def test_response_whose_init_did_not_run(self):
+        class Response(http.client.HTTPResponse):
+            def __init__(self):
+                self.status = self.code = 200
+                self.reason = self.msg = "OK"
+                self.headers = http.client.HTTPMessage()
+                self.file = io.BytesIO(b"replayed")
+
+            def read(self, *args):
+                return self.file.read(*args)
+
+            def isclosed(self):
+                return self.file.closed
+
+            def close(self):
+                self.file.close()
+
+        class Connection(http.client.HTTPConnection):
+            def request(self, *args, **kwargs):
+                pass
+
+            def getresponse(self):
+                return Response()
+
+        class Handler(urllib.request.HTTPHandler):
+            def http_open(self, req):
+                return self.do_open(Connection, req)
+
+        opener = urllib.request.build_opener(Handler)
+        with opener.open("http://a.example/") as resp:
+            self.assertEqual(resp.read(), b"replayed")
+
+
+if __name__ == "__main__":
+    unittest.main()

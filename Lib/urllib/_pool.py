@@ -1,0 +1,244 @@
+"""A pool of connections (private to urllib.request).
+
+It knows nothing of HTTP.  Connections with equal keys serve the same purpose.
+A connection is idle, and then it is in the pool, or in use, and then there is
+a Place for it.  One that is being closed counts as in use.
+
+The garbage collector can end a use at any time, even in a thread that has the
+lock.  So whoever ends one does not wait for the lock.  The thread that has the
+lock sees to it as soon as it has released that.
+"""
+
+import collections
+import math
+import os
+import queue
+import threading
+import time
+import weakref
+
+
+def _now():
+    # The first clock may stop while the system sleeps.
+    return time.monotonic(), time.time()
+
+
+def _get_age(then):
+    return max(now - before for now, before in zip(_now(), then))
+
+
+class Place:
+    """The use of one connection.
+
+    connection -- an idle one, or None; then set it to the one that is opened
+    """
+
+    def __init__(self, key):
+        self.key = key
+        self.connection = self._pool = None
+        self._opened = _now()
+
+    def opened(self):
+        """Note that a new connection was opened."""
+        self._opened = _now()
+        self._pool.count(connections=1)
+
+    def release(self, connection=None, limit=math.inf):
+        """End the use; *connection*, if any, can be used again.
+
+        It may be idle for *limit* seconds.  A connection that is not given
+        back has to be closed before.
+        """
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            self.connection = connection
+            self._since = _now()
+            self._limit = min(limit, pool._idle_timeout)
+            if pool._max_age < math.inf:
+                self._limit = min(self._limit,
+                                  pool._max_age - _get_age(self._opened))
+            pool._act(pool._take_back, self)
+
+    def _has_expired(self):
+        return self._limit < math.inf and _get_age(self._since) >= self._limit
+
+
+class Pool:
+    """Idle connections, and how many are in use.
+
+    max_idle -- how many idle connections to keep; the least recently used
+        one is closed first
+    max_per_key -- how many connections with equal keys there may be; None
+        for no limit
+    idle_timeout -- after how many seconds an idle connection is not used
+        again; None for no limit
+    max_age -- the same for the time since it was opened
+    close -- function that closes a connection
+    """
+
+    def __init__(self, *, max_idle, max_per_key=None, idle_timeout=None,
+                 max_age=None, close):
+        self.num_connections = 0    # how many were opened
+        self.num_requests = 0       # how many were begun
+        self._max_idle = max_idle
+        self._max_per_key, self._idle_timeout, self._max_age = (
+            math.inf if limit is None else limit
+            for limit in (max_per_key, idle_timeout, max_age))
+        self._close = close
+        self._reset()
+        _pools.add(self)
+
+    def _reset(self):
+        # The lock must be held whenever what follows is used, but not while
+        # a connection is closed.
+        self._lock = threading.Lock()
+        self._idle = []         # of Places, the least recently used first
+        self._in_use = {}       # how many, by key
+        # If a response becomes garbage, its connection does not.
+        self._places = set()
+        self._closing = []      # Places of connections to close
+        self._generation = object()     # of the connections that are kept
+        # These are used without it.
+        self._actions = collections.deque()     # that need the lock
+        self._waiters = []      # queues of threads that wait for a connection
+
+    def _act(self, function, *args):
+        """Call it with the lock: now, or when another thread releases it."""
+        self._actions.append((function, args))
+        self._settle()
+
+    def _settle(self):
+        # Call this whenever the lock has been released.
+        while ((self._actions or self._closing)
+               and self._lock.acquire(blocking=False)):
+            try:
+                while self._actions:
+                    function, args = self._actions.popleft()
+                    function(*args)
+                closing, self._closing = self._closing, []
+            finally:
+                self._lock.release()
+            for waiter in self._waiters.copy():
+                waiter.put(None)
+            for place in closing:
+                try:
+                    self._close(place.connection)
+                finally:
+                    place.connection = None
+                    self._actions.append((self._take_back, (place,)))
+
+    @property
+    def num_idle(self):
+        self._settle()
+        return len(self._idle)
+
+    @property
+    def num_in_use(self):
+        with self._lock:
+            number = sum(self._in_use.values())
+        self._settle()
+        return number
+
+    def get(self, key, timeout=None):
+        """Return a Place for a connection with this key.
+
+        Wait for at most *timeout* seconds if there are as many connections
+        in use as there may be, and raise TimeoutError then.
+        """
+        place = Place(key)
+        if self._begin(place):
+            return place
+        if timeout is None:
+            timeout = threading.TIMEOUT_MAX
+        deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
+        waiter = queue.SimpleQueue()
+        self._waiters.append(waiter)
+        try:
+            while not self._begin(place):
+                waiter.get(timeout=max(0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise TimeoutError("timed out waiting for a connection") from None
+        finally:
+            self._waiters.remove(waiter)
+        return place
+
+    def count(self, *, connections=0, requests=0):
+        """Note that so many were opened or begun."""
+        with self._lock:
+            self.num_connections += connections
+            self.num_requests += requests
+        self._settle()
+
+    def close(self):
+        """Close the idle connections, and do not keep those in use."""
+        self._act(self._close_all)
+
+    def _begin(self, place):
+        with self._lock:
+            has_begun = self._take(place)
+        self._settle()
+        return has_begun
+
+    # The lock must be held whenever one of these is called.
+
+    def _take(self, place):
+        for idle in self._idle.copy():
+            if idle._has_expired():
+                self._retire(idle)
+        key = place.key
+        number = self._in_use.get(key, 0)
+        if number >= self._max_per_key:
+            return False
+        self._in_use[key] = number + 1
+        self.num_requests += 1
+        self._places.add(place)
+        place._pool = self
+        place._in_use = self._in_use    # another one after a fork
+        place._generation = self._generation
+        for idle in reversed(self._idle):
+            if idle.key == key:
+                self._idle.remove(idle)
+                place.connection = idle.connection
+                place._opened = idle._opened
+                break
+        return True
+
+    def _take_back(self, place):
+        self._places.discard(place)
+        if place.connection is not None:
+            if (place._generation is not self._generation
+                    or place._has_expired()):
+                self._closing.append(place)
+                return
+            self._idle.append(place)
+        if number := place._in_use.pop(place.key) - 1:
+            place._in_use[place.key] = number
+        while len(self._idle) > self._max_idle:
+            self._retire(self._idle[0])
+
+    def _retire(self, idle):
+        self._idle.remove(idle)
+        self._in_use[idle.key] = self._in_use.get(idle.key, 0) + 1
+        idle._in_use = self._in_use
+        self._closing.append(idle)
+
+    def _close_all(self):
+        self._generation = object()
+        for idle in self._idle.copy():
+            self._retire(idle)
+
+
+_pools = weakref.WeakSet()
+
+def _forget_all():
+    # In a child process.  The connections are the parent's: closing a
+    # descriptor here tells the server nothing.
+    for pool in list(_pools):
+        places = [*pool._idle, *pool._places]
+        pool._reset()
+        for place in places:
+            if place.connection is not None:
+                pool._close(place.connection)
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
