@@ -22,6 +22,7 @@ import re
 import select
 import socket
 import time
+from _weakref import ref    # weakref takes long to import
 
 try:
     import ssl
@@ -50,13 +51,13 @@ class ConnectionClosed(Exception):
 # The exceptions of socket and ssl for this, each also a ConnectionClosed.
 
 class ClosedBrokenPipeError(ConnectionClosed, BrokenPipeError):
-    pass
+    """The connection was closed before all was sent."""
 
 class ClosedConnectionResetError(ConnectionClosed, ConnectionResetError):
-    pass
+    """The connection was reset by the server."""
 
 class ClosedConnectionAbortedError(ConnectionClosed, ConnectionAbortedError):
-    pass
+    """The system has given up the connection."""
 
 class Overflow(Exception):
     """More has been received while a request was sent than is kept."""
@@ -68,10 +69,10 @@ _closed = {BrokenPipeError: ClosedBrokenPipeError,
 if ssl is not None:
 
     class ClosedSSLEOFError(ConnectionClosed, ssl.SSLEOFError):
-        pass
+        """The connection ended without the end of TLS."""
 
     class ClosedSSLZeroReturnError(ConnectionClosed, ssl.SSLZeroReturnError):
-        pass
+        """The server has ended TLS."""
 
     _closed[ssl.SSLEOFError] = ClosedSSLEOFError
     _closed[ssl.SSLZeroReturnError] = ClosedSSLZeroReturnError
@@ -81,9 +82,9 @@ if ssl is not None:
 _HEAD_SIZE = 16384
 # How long a line of the chunked coding can be.
 _MAX_LINE = 65536
-# How many bytes of empty lines are skipped in front of a response, and how
-# many TLS records without data.
-_MAX_EMPTY = 100
+# How many empty lines are skipped in front of a response, and how often poll()
+# receives what is none.
+MAX_EMPTY = 100
 
 # RFC 9110, section 9.2.2.
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
@@ -109,9 +110,13 @@ _find_extent = re.compile(
     rb"\r\n(?:\r\n|(?i:connection|content-length|transfer-encoding):)").search
 _find_fields = re.compile(
     rb"\r\n(connection|upgrade|content-length|transfer-encoding):"
-    rb"[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)").findall
+    rb"[ \t]*((?:[^\r\n]|\r?\n[ \t])*?)[ \t]*(?=\r\n[^ \t])").findall
+# What follows 101 (Switching Protocols) is not HTTP.
+_is_interim_line = re.compile(rb"HTTP/1\.. 1(?!01)[0-9]{2}[ \r\n]").match
 _is_sound_line = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n").fullmatch
+
+_is_usual_length = re.compile(r"[0-9]{1,18}").fullmatch
 
 # Lines of the chunked coding, and what can be the beginning of one.
 _SIZE = rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?"
@@ -143,8 +148,7 @@ def get_framing(method, version, status, fields, loose_fields=None):
         fields = list(fields)
         if _FRAMING_NAMES.isdisjoint(name.lower() for name, _ in fields):
             fields = loose_fields
-    lengths = []
-    codings = []
+    lengths, codings = [], []
     options = ""
     is_kept = version >= 11
     for name, value in fields:
@@ -166,8 +170,7 @@ def get_framing(method, version, status, fields, loose_fields=None):
     if status == 101 or method == "CONNECT" and 200 <= status < 300:
         return ENDLESS, 0, False, persists      # what follows is not HTTP
 
-    extent = ENDLESS
-    is_chunked = False
+    extent, is_chunked = ENDLESS, False
     if lengths:
         extent, is_clear = _get_length(lengths)
         if not is_clear or codings or status == 204 and extent:
@@ -188,7 +191,7 @@ def get_framing(method, version, status, fields, loose_fields=None):
 def _get_length(values):
     # Return the extent, and whether all peers agree on it.
     value = values[0]
-    if len(values) == 1 and value.isdigit() and value.isascii():
+    if len(values) == 1 and _is_usual_length(value):
         return int(value), True
     is_clear = (value.isascii() and value.isdigit()
                 and values.count(value) == len(values))
@@ -198,11 +201,6 @@ def _get_length(values):
     except ValueError:
         length = -1
     return (length, is_clear) if length >= 0 else (ENDLESS, False)
-
-
-def _is_interim(line):
-    # What follows 101 (Switching Protocols) is not HTTP.
-    return line.startswith(b"HTTP/1.") and line[8:] != b" 101"
 
 
 def is_sound(lines):
@@ -241,11 +239,6 @@ class Message:
     def finish(self):
         self.ended = self.at_end = True
 
-    def copy(self):
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        return other
-
 
 class Head(Message):
     """The header sections of a response: take() stops after each."""
@@ -255,39 +248,26 @@ class Head(Message):
     is_fresh = True         # until something of a final response was taken
     is_complete = False     # was the last section taken to its end?
     _seen = b""             # the beginning and the end of a section
-    _skipped = 0
 
     def take(self, view, end):
-        start = known = 0
-        seen = view
-        if self._seen:
-            known = len(self._seen)
-            seen = self._seen + view[:end]
-        elif view[0] in b"\r\n":
-            start = self._skip_line_ends(view, end)
-            if start == end:
-                return 0, end
-        found = _find_empty_line(seen, start, known + end)
+        known = len(self._seen)
+        if not known and view[0] in b"\r\n":
+            # Line ends before a response are no part of it.
+            start = end - len(bytes(view[:end]).lstrip(b"\r\n"))
+            return start, start
+        seen = self._seen + view[:end] if known else view
+        found = _find_empty_line(seen, 0, known + end)
         if found:
             end = found.end() - known
             self._seen = b""
             self.is_complete = True
-            self.is_fresh = (seen[start + 9:start + 10] == b"1"
-                             and _is_interim(bytes(seen[start:start + 12])))
+            self.is_fresh = _is_interim_line(seen) is not None
         else:
-            seen = bytes(seen[start:known + end])
+            seen = bytes(seen[:known + end])
             self._seen = (seen if len(seen) < 32
                           else seen[:16] + b"..." + seen[-3:])
             self.is_complete = self.is_fresh = False
-        if start:
-            view[:end - start] = view[start:end]
-        return end - start, end
-
-    def _skip_line_ends(self, view, end):
-        # Those before a response do not count: RFC 9112, section 2.2.
-        size = end - len(bytes(view[:end]).lstrip(b"\r\n"))
-        self._skipped += size
-        return size if self._skipped <= _MAX_EMPTY else 0
+        return end, end
 
     def finish(self):
         super().finish()
@@ -429,7 +409,7 @@ class NotFollowed(Message):
     at_end = True
 
 _UNREAD = Unread()
-_LOST = Lost()
+LOST = Lost()
 _NOT_FOLLOWED = NotFollowed()
 
 
@@ -445,11 +425,6 @@ class Foreign(Message):
     @property
     def clean(self):
         return getattr(self._response, "length", None) == 0
-
-    @property
-    def has_end(self):
-        return bool(getattr(self._response, "length", None) is not None
-                    or getattr(self._response, "chunked", False))
 
     def take(self, view, end):
         return 0, 0
@@ -469,6 +444,7 @@ class Exchange:
     """
 
     message = _UNREAD
+    stream = None               # a weak reference to the ResponseIO
     closes = upgrades = False
     _chunks = None              # follows the body of the request
 
@@ -542,12 +518,15 @@ class ResponseIO(socket.SocketIO):
         self._channel = channel
         self._exchange = exchange
         exchange.message = Head()
+        exchange.stream = ref(self)
 
     def begin_body(self, extent):
         """Read the body; *extent* is that of get_framing()."""
         exchange = self._exchange
-        head = exchange.message
-        if extent is ENDLESS or not getattr(head, "is_complete", False):
+        head = self.message
+        if not isinstance(head, Head):
+            return
+        if extent is ENDLESS or not head.is_complete:
             exchange.message = Endless()
         elif extent is CHUNKED:
             exchange.message = Chunks()
@@ -563,6 +542,7 @@ class ResponseIO(socket.SocketIO):
         if (type(message) is not Body or message.is_begun
                 or len(received := self._channel.received) < size):
             return None
+        self._exchange.message = LOST      # in case it is interrupted
         data = bytes(received[:size])
         del received[:size]
         self._exchange.message = _NOTHING_LEFT
@@ -626,7 +606,7 @@ class ResponseIO(socket.SocketIO):
         channel = self._channel
         if len(view) > message.limit:
             view = view[:message.limit]
-        exchange.message = _LOST        # in case it is interrupted
+        exchange.message = LOST        # in case it is interrupted
         size = 0
         while not size and not message.ended:
             try:
@@ -670,11 +650,12 @@ class Channel:
 
     sock -- the socket
     opened -- whether connect() has made it, and can make another
+    used -- whether a request was sent on it
     pipelines -- whether requests may be sent before earlier ones are answered
     persists -- whether an HTTP/1.1 response has shown that it stays open
     """
 
-    pipelines = persists = False
+    used = pipelines = persists = False
 
     def __init__(self, sock, opened=False):
         self.sock = sock
@@ -692,11 +673,6 @@ class Channel:
         if (exchange.message.clean and not exchange.unsent
                 and self.exchanges and self.exchanges[0] is exchange):
             del self.exchanges[0]
-
-    def settle(self):
-        """Take out the first exchange if a foreign response has ended."""
-        if self.exchanges and isinstance(self.exchanges[0].message, Foreign):
-            self.end(self.exchanges[0])
 
     def can_begin(self, is_open):
         """Tell whether another request can be sent.
@@ -727,12 +703,17 @@ class Channel:
         if more or exchange.unsent or message.ended or not message.has_end:
             return False
         # No request has asked for bytes beyond that response.
+        copied = object.__new__(type(message))
+        copied.__dict__.update(message.__dict__)
         with memoryview(bytearray(self.received)) as view:
-            return message.copy().take(view, len(view))[1] == len(view)
+            return copied.take(view, len(view))[1] == len(view)
 
     def leave_first(self, is_open):
-        """Take out the first exchange if it has ended, or nobody reads it."""
-        self.settle()
+        """Take out the first exchange if it has ended or is not read."""
+        if not self.used:
+            self.exchanges.clear()      # it was no request, but a preamble
+        if self.exchanges:
+            self.end(self.exchanges[0])     # a foreign stream does not
         if self.exchanges and not is_open:
             self._skip_rest()
 
@@ -740,6 +721,9 @@ class Channel:
         # There is no need to read what is here already.
         exchange = self.exchanges[0]
         message = exchange.message
+        stream = exchange.stream and exchange.stream()
+        if stream is not None and not stream.closed:
+            return          # somebody has kept it without the response
         if message.has_end and not message.ended:
             with memoryview(bytearray(self.received)) as view:
                 end = message.take(view, len(view))[1]
@@ -757,7 +741,8 @@ class Channel:
         if timeout is not None:
             timeout = min(max(timeout, 0), _MAX_TIMEOUT)
         deadline = timeout and time.monotonic() + timeout
-        for _ in range(_MAX_EMPTY):
+        rounds = 0
+        while rounds < MAX_EMPTY:
             self.received = self.received.lstrip(b"\r\n")
             if self.received or self.ended:
                 break
@@ -766,6 +751,8 @@ class Channel:
             self._receive()
             if timeout:
                 timeout = max(0, deadline - time.monotonic())
+            elif timeout == 0:
+                rounds += 1
         else:
             self.ended = True           # there is no end to it
         return True
@@ -845,9 +832,11 @@ class Channel:
 
     def sendall(self, data):
         """Send *data* as a part of the last request."""
-        if not self.exchanges:      # it belongs to no known request
-            self.exchanges.append(Exchange(None, unsent=_UNKNOWN))
-        exchange = self.exchanges[-1]
+        exchange = self.exchanges[-1] if self.exchanges else None
+        if not exchange or not exchange.method and exchange.message.ended:
+            # It belongs to no known request.
+            exchange = Exchange(None, unsent=_UNKNOWN)
+            self.exchanges[:] = [exchange]
         unsent = exchange.unsent
         exchange.unsent = _UNKNOWN      # in case it is interrupted
         try:

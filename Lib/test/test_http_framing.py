@@ -679,6 +679,7 @@ class FramingTests(unittest.TestCase):
                 _, response = self.get_response(head + b"body\n")
                 self.assertEqual(read(response), b"body\n", head)
 
+    # Guard: the chunks are read as they come.
     def test_huge_amount(self):
         data = join(CHUNKED) + b"5\r\nbody\n\r\n0\r\n\r\n"
         for amount in 10**11, sys.maxsize, 10**20:

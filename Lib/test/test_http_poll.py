@@ -234,7 +234,12 @@ class IdleTests(PollTestCase):
             def recv(self, size, *args):
                 return super().recv(1, *args)
 
-        self.check_unusable(self.start_idle(b"\r\n" * 1000, mixin=OneByte))
+        conn = self.start_idle(b"\r\n" * 1000, mixin=OneByte)
+        self.go_on()
+        wait_readable(conn.sock)
+        self.assertTrue(conn.poll_response())
+        conn.request("GET", "/")
+        self.assertEqual(conn.getresponse().read(), b"fresh")
 
     def test_unasked_bytes(self):
         # This also holds for 408, which announces the end.

@@ -178,6 +178,14 @@ class ReadTests(ReuseTestCase):
                     self.assertEqual(fp.read(), b"kept")
             self.assertEqual(self.peer.accepted, 1)
 
+    def test_fp_is_kept_while_the_next_request_is_sent(self):
+        for size in 10, 12_000:
+            with self.serve(response(b"x" * size)) as conn:
+                conn.request("GET", "/")
+                with conn.getresponse().fp as fp:
+                    conn.request("GET", "/")
+                    self.assertEqual(fp.read(), b"x" * size)
+
     # Guard: reading nothing is not the end of the response.
     def test_empty_reads(self):
         with self.serve(keep) as conn:
@@ -309,6 +317,27 @@ class SendingTests(ReuseTestCase):
         ):
             with self.subTest(headers=headers, blocks=blocks):
                 self.check_sending(expected, self.put(*headers, blocks=blocks))
+
+    def test_field_with_several_values(self):
+        for name, *values in (
+            ("Connection", "keep-alive,", "close"),
+            ("Content-Length", "4", "5"),
+            ("Transfer-Encoding", "chunked", "x"),
+        ):
+            def send(conn):
+                conn.putrequest("GET", "/")
+                conn.putheader(name, *values)
+                conn.endheaders()
+
+            def script(link):
+                link.sock.recv(1000)
+                link.send(response(b"first"))
+                link.wait_closed()
+
+            with self.subTest(name), self.serve(script) as conn:
+                send(conn)
+                self.assertEqual(conn.getresponse().read(), b"first")
+                self.check_fresh(conn)
 
     def test_body_in_chunks(self):
         te = ("Transfer-Encoding", "chunked")
@@ -884,6 +913,85 @@ class OtherProjectsTests(ReuseTestCase):
                 self.assertEqual(received.read(), b"kept")
                 self.assertEqual(self.get(conn).read(), b"kept")
 
+    # Guard: it lets getresponse() read the responses.
+    def test_requests_raw_with_getresponse(self):
+        class Connection(HTTPConnection):
+            def send_raw(self, data):
+                self.send(data)
+                self._HTTPConnection__state = http.client._CS_REQ_SENT
+
+        with Peer(keep, keep) as peer:
+            conn = peer.connect(Connection)
+            self.assertEqual(self.get(conn).read(), b"kept")
+            for _ in range(3):
+                conn.send_raw(b"GET /raw HTTP/1.1\r\n\r\n")
+                self.assertEqual(conn.getresponse().read(), b"kept")
+            self.assertEqual(self.get(conn).read(), b"kept")
+
+    # Guard: what is sent first need not be a request.
+    def test_preamble(self):
+        with self.serve(lambda link: (link.request(), keep(link))) as conn:
+            conn.connect()
+            conn.send(b"PREAMBLE / HTTP/1.1\r\n\r\n")
+            for _ in range(2):
+                self.assertEqual(self.get(conn).read(), b"kept")
+            self.assertEqual(self.peer.accepted, 1)
+
+    # Guard: the socket may be opened while the request is being sent.
+    def test_socket_opened_by_send(self):
+        class Connection(HTTPConnection):
+            def send(self, data):
+                if self.sock is None:
+                    self.connect()
+                super().send(data)
+
+        def script(link):
+            link.request()
+            link.send(FRAMINGS["HEAD"][1])
+            keep(link)
+
+        with self.serve(script, cls=Connection) as conn:
+            self.assertEqual(self.get(conn, "HEAD").read(), b"")
+            self.assertEqual(self.get(conn).read(), b"kept")
+            self.assertEqual(self.peer.accepted, 1)
+
+    # Guard: known recipes for debugging.
+    def test_overridden_begin(self):
+        class ReadStatus(HTTPResponse):
+            def _read_status(self):
+                self.fp = io.BytesIO(self.fp.read())
+                return super()._read_status()
+
+        class Begin(HTTPResponse):
+            def begin(self):
+                super().begin()
+                self.early = self.read()
+
+            def read(self, amt=None):
+                return self.__dict__.pop("early", None) or super().read(amt)
+
+        body = b"\r\nA\n\n\nB"
+        for cls in ReadStatus, Begin:
+            for message in response(body), chunked(
+                    b"7\r\n", body, b"\r\n0\r\n\r\n"):
+                with (self.subTest(cls, message=message),
+                      self.serve(lambda link: (link.request(),
+                                               link.send(message),
+                                               link.close())) as conn):
+                    conn.response_class = cls
+                    self.assertEqual(self.get(conn).read(), body)
+
+    # Guard: a subclass can say that a connection is not kept.
+    def test_overridden_check_close(self):
+        class Response(HTTPResponse):
+            def _check_close(self):
+                return True
+
+        with self.serve(keep) as conn:
+            conn.response_class = Response
+            self.get(conn).read()
+            self.check_fresh(conn)
+
     # Guard: an overridden getresponse() returns what was recorded.
     def test_vcrpy(self):
         class Response(HTTPResponse):
@@ -966,6 +1074,7 @@ class ReplacedTests(ReuseTestCase):
                     self.get(conn).close()
                     self.check_fresh(conn)
 
+    # Guard: what connect() sends does not count.
     def test_connect_that_sends(self):
         class Tunnel(HTTPConnection):
             def connect(self):
