@@ -3,8 +3,8 @@
 Usage: clients.py OPTIONS
 
 OPTIONS is a JSON object: "client" (a name in CLIENTS), "host", "port",
-"timeout" in seconds or null, "cafile" (with TLS, the standard library only)
-and "packages", the folder that the client is imported from, or null.
+"timeout" in seconds or null, "cafile" (with TLS) and "packages", the folder
+that the client is imported from, or null.
 
 Each line on standard input is a JSON object: "measure" (of MEASURES), "case"
 (of CASES) and "count", the number of requests; one on standard output is the
@@ -31,7 +31,9 @@ CASES = {
 }
 
 
-# Each returns fetch(method, target, body), which returns (status, body).
+# Each returns fetch(method, target, body), which returns (status, body).  It
+# may have an attribute many(count, method, target, body), which returns so
+# many of them.
 
 def http_client(host, port, timeout=None, cafile=None):
     conn = connect(host, port, timeout, cafile)
@@ -84,13 +86,16 @@ def handler(host, port, timeout, cafile=None):
 
 
 def opening(open, host, port, timeout, cafile):
-    scheme = "http" if cafile is None else "https"
+    base = base_url(host, port, cafile)
 
     def fetch(method, target, body):
-        url = f"{scheme}://{host}:{port}{target}"
-        with open(url, body, timeout=timeout) as response:
+        with open(base + target, body, timeout=timeout) as response:
             return response.status, response.read()
     return fetch
+
+
+def base_url(host, port, cafile):
+    return f"{'http' if cafile is None else 'https'}://{host}:{port}"
 
 
 def xmlrpc(host, port):
@@ -120,48 +125,96 @@ def logging(host, port, **options):
     return fetch
 
 
-def urllib3(host, port, timeout):
+def urllib3(host, port, timeout, cafile=None):
     import urllib3
-    pool = urllib3.PoolManager(timeout=timeout)
+    pool = urllib3.PoolManager(timeout=timeout, ca_certs=cafile)
+    base = base_url(host, port, cafile)
 
     def fetch(method, target, body):
-        response = pool.request(method, f"http://{host}:{port}{target}",
-                                body=body)
+        response = pool.request(method, base + target, body=body)
         return response.status, response.data
     return fetch
 
 
-def requests(host, port, timeout):
+def requests(host, port, timeout, cafile=None):
     import requests
     session = requests.Session()
+    base = base_url(host, port, cafile)
 
     def fetch(method, target, body):
-        response = session.request(method, f"http://{host}:{port}{target}",
-                                   data=body, timeout=timeout)
+        response = session.request(method, base + target, data=body,
+                                   timeout=timeout, verify=cafile)
         return response.status_code, response.content
     return fetch
 
 
-def httpx(host, port, timeout):
+def httpx(host, port, timeout, cafile=None):
     import httpx
-    client = httpx.Client(timeout=timeout)
+    # It does not want to wait for more than 5 s until it is its turn again.
+    client = httpx.Client(timeout=timeout,
+                          limits=httpx.Limits(keepalive_expiry=None),
+                          verify=trusting(cafile).get("context", True))
+    base = base_url(host, port, cafile)
 
     def fetch(method, target, body):
-        response = client.request(method, f"http://{host}:{port}{target}",
-                                  content=body)
+        response = client.request(method, base + target, content=body)
         return response.status_code, response.content
     return fetch
 
 
-def pycurl(host, port, timeout):
+def httplib2(host, port, timeout, cafile=None):
+    import httplib2
+    client = httplib2.Http(timeout=timeout, ca_certs=cafile)
+    base = base_url(host, port, cafile)
+
+    def fetch(method, target, body):
+        response, received = client.request(base + target, method, body)
+        return response.status, received
+    return fetch
+
+
+def aiohttp(host, port, timeout, cafile=None):
+    import asyncio
+
+    import aiohttp
+    base = base_url(host, port, cafile)
+
+    async def open_session():
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                keepalive_timeout=60,
+                ssl=trusting(cafile).get("context", True)),
+            timeout=aiohttp.ClientTimeout(timeout))
+
+    async def each(count, method, target, body):
+        answers = []
+        for _ in range(count):
+            async with session.request(method, base + target,
+                                       data=body) as response:
+                answers.append((response.status, await response.read()))
+        return answers
+
+    def fetch(*request):
+        return fetch.many(1, *request)[0]
+    runner = asyncio.Runner()
+    session = runner.run(open_session())
+    # To begin and end a task for each would be its most expensive part.
+    fetch.many = lambda *args: runner.run(each(*args))
+    return fetch
+
+
+def pycurl(host, port, timeout, cafile=None):
     import pycurl
     curl = pycurl.Curl()
     curl.setopt(pycurl.TIMEOUT, timeout)
+    if cafile is not None:
+        curl.setopt(pycurl.CAINFO, cafile)
+    base = base_url(host, port, cafile)
 
     def fetch(method, target, body):
         assert method == "GET", "nothing else is measured with it"
         received = io.BytesIO()
-        curl.setopt(pycurl.URL, f"http://{host}:{port}{target}")
+        curl.setopt(pycurl.URL, base + target)
         curl.setopt(pycurl.WRITEDATA, received)
         curl.perform()
         return curl.getinfo(pycurl.RESPONSE_CODE), received.getvalue()
@@ -211,8 +264,9 @@ def the_same(ahead, *request):
 
 CLIENTS = {"http.client": http_client, "urlopen": urlopen,
            "handler": handler, "urllib3": urllib3, "requests": requests,
-           "httpx": httpx, "pycurl": pycurl, "xmlrpc": xmlrpc,
-           "logging": logging, "pipelined": pipelined, "dugong": dugong}
+           "httpx": httpx, "httplib2": httplib2, "aiohttp": aiohttp,
+           "pycurl": pycurl, "xmlrpc": xmlrpc, "logging": logging,
+           "pipelined": pipelined, "dugong": dugong}
 
 
 def open_client(client, packages=None, **options):
@@ -235,8 +289,11 @@ def timed(fetch, case, count):
     request, answers = CASES[case], []
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    for _ in range(count):
-        answers.append(fetch(*request))
+    if hasattr(fetch, "many"):
+        answers = fetch.many(count, *request)
+    else:
+        for _ in range(count):
+            answers.append(fetch(*request))
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     check(case, answers)
     return {"cpu": cpu / count, "wall": wall / count}

@@ -51,7 +51,7 @@ def main(packages, results, picture):
         told = json.load(file)
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.5, 3.7))
     draw_ratios(left, told["cost"][told["line"]])
-    draw_peers(right, told["peers"])
+    draw_peers(right, told["peers"]["plain"])
     for axes in left, right:
         axes.invert_yaxis()
         axes.spines[["top", "right"]].set_visible(False)

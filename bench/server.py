@@ -3,8 +3,12 @@
 Usage: server.py CERTIFICATE RSA_CHAIN
 
 It prints its ports as a JSON object, {"plain": ..., "tls": ..., "rsa": ...,
-"xmlrpc": ...}, and ends when its standard input does.  What it receives is
-checked.
+"xmlrpc": ..., "far": ..., "far_tls": ...}, and ends when its standard input
+does.  What it receives is checked.
+
+The last two are as if there were a round trip of ROUND_TRIP to them.  This
+side waits for one before each answer, for one after a connection was made,
+since connect() does not, and with TLS 1.3 for one more.
 """
 
 import json
@@ -15,6 +19,7 @@ import ssl
 import socketserver
 import sys
 import threading
+import time
 import xmlrpc.client
 import xmlrpc.server
 
@@ -46,6 +51,7 @@ Connection: keep-alive
 
 """.replace(b"\n", b"\r\n")
 HOPS = 3
+ROUND_TRIP = 0.02   # seconds
 
 # What a record of logging.handlers.HTTPHandler looks like, and a call.
 RECORD = re.compile(rb"name=bench&msg=record\+").match
@@ -139,7 +145,7 @@ def _make_context(certificate):
 
 
 class Server:
-    """Answers on four ports: plain, with TLS 1.3, and by xmlrpc.server."""
+    """Answers on its ports: plain, with TLS 1.3, and by xmlrpc.server."""
 
     def __init__(self, certificate, rsa_chain):
         self._answers = _make_answers()
@@ -148,10 +154,13 @@ class Server:
         self._lock = threading.Lock()
         self._counts = {b"/accepted": 0, b"/logged": 0}
 
-    def listen(self, context=None):
-        """Serve on a new port, with TLS if there is a *context*; return it."""
+    def listen(self, context=None, delay=0):
+        """Serve on a new port, with TLS if there is a *context*; return it.
+
+        delay: the seconds that a round trip is to take.
+        """
         listener = socket.create_server((HOST, 0), backlog=512)
-        threading.Thread(target=self._accept, args=(listener, context),
+        threading.Thread(target=self._accept, args=(listener, context, delay),
                          daemon=True).start()
         return listener.getsockname()[1]
 
@@ -159,6 +168,8 @@ class Server:
         calls = XMLRPCServer(lambda: self._count(b"/accepted"))
         threading.Thread(target=calls.serve_forever, daemon=True).start()
         return {"plain": self.listen(), "xmlrpc": calls.server_address[1],
+                "far": self.listen(delay=ROUND_TRIP),
+                "far_tls": self.listen(self._contexts["tls"], ROUND_TRIP),
                 **{name: self.listen(context)
                    for name, context in self._contexts.items()}}
 
@@ -166,21 +177,26 @@ class Server:
         with self._lock:
             self._counts[what] += 1
 
-    def _accept(self, listener, context):
+    def _accept(self, listener, context, delay):
         while True:
             sock, _ = listener.accept()
             self._count(b"/accepted")
-            threading.Thread(target=self._serve, args=(sock, context),
+            threading.Thread(target=self._serve, args=(sock, context, delay),
                              daemon=True).start()
 
-    def _serve(self, sock, context):
+    def _serve(self, sock, context, delay):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if delay:
+            time.sleep(delay if context is None else 2 * delay)
         if context is not None:
             sock = context.wrap_socket(sock, server_side=True)
         with sock:
             try:
                 for request in requests(sock):
-                    sock.sendall(self._answer(*request))
+                    answer = self._answer(*request)
+                    if delay:
+                        time.sleep(delay)
+                    sock.sendall(answer)
             except ConnectionError:     # the client was killed
                 pass
 

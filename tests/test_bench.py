@@ -14,7 +14,7 @@ import pytest
 from tools import bench, bench_measures as measures, bench_peers
 from tools import bench_report as report, cli, demo, pip
 from tools.bench_lab import PROGRAMS, Lab
-from tools.common import LINES, Failure, build_dir
+from tools.common import LINES, Failure, build_dir, cache_dir
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"),
                                 reason="the benchmarks need Linux")
@@ -67,13 +67,22 @@ def see_shape(results):
         assert sides["stock"]["failed"] == sides["stock"]["tries"] == 3, label
         assert sides["patched"]["flawless"], label
         assert sides["patched"]["connections"] == 4, label
-    assert list(results["peers"]) == [
-        "http.client, stock", "http.client, patched", "urlopen(), stock"]
+    kept = ["http.client, stock", "http.client, patched", measures.HANDLER]
+    assert {way: list(clients) for way, clients in results["peers"].items()
+            } == {"plain": [*kept, "urlopen(), stock"], "TLS 1.3": kept}
     assert results["xmlrpc"]["sendall"] == {"stock": 2, "patched": 1}
+    for way, trips in (("plain", 1), ("TLS 1.3", 2)):
+        see_far(results["redirects"][way]["wall"], trips)
     assert set(results["pipelining"]) == {"version", "pipelined",
                                           "one at a time"}
     assert results["not run"] == dict.fromkeys(
         [*bench_peers.PEERS, bench_peers.PIPELINING], "--without-peers")
+
+
+def see_far(wall, trips):
+    """Check the times of 3 redirects: as many round trips as there are."""
+    for side, connections in (("stock", 4), ("patched", 1)):
+        assert wall[side]["best"] >= (4 + trips * connections) * 20_000
 
 
 def see_rows(rows):
@@ -199,13 +208,36 @@ def test_records(lab):
     assert lab.count("logged") == 3
 
 
-@pytest.mark.parametrize("port", ["plain", "tls"])
-def test_redirects(lab, port):
+@pytest.mark.parametrize("port, trips", [("plain", 0), ("tls", 0),
+                                         ("far", 2), ("far_tls", 3)])
+def test_redirects(lab, port, trips):
     wanted = {"urlopen": (sys.executable, {
         "client": "urlopen", "port": port, "timeout": 30,
         "connections": 4})}
     with lab.clients(wanted) as children:
-        children["urlopen"].ask(measure="timed", case="redirects", count=3)
+        told = children["urlopen"].ask(measure="timed", case="redirects",
+                                       count=2)
+    assert told["wall"] >= 4 * trips * 0.02
+
+
+@pytest.mark.skipif(not BUILT, reason="not at hand: ./series build gets one")
+@pytest.mark.parametrize("way", measures.WAYS)
+def test_other_clients(lab, way):
+    line = BUILT[-1]
+    cache = cache_dir() / "bench" / f"cp{line.replace('.', '')}"
+    names = [name for name in bench_peers.PEERS if (cache / name).exists()]
+    if not names:
+        pytest.skip("not at hand: ./series bench gets them")
+    python = bench._interpreters(line)[1]["patched"]
+    found, _ = bench_peers.find(python, tuple(map(int, line.split("."))),
+                                names)
+    with lab.clients({name: (python, {
+            "client": name, "packages": str(folder), "timeout": 30,
+            **measures.WAYS[way]})
+            for name, (_, folder) in found.items()}) as children:
+        for child in children.values():
+            for _ in range(2):
+                child.ask(measure="timed", case="GET", count=2)
 
 
 def test_a_second_connection_is_seen(lab):
@@ -278,7 +310,7 @@ def test_no_pip(monkeypatch, tmp_path):
 # Words.
 
 def spread(value):
-    return {"median": value, "low": value, "high": value}
+    return {"median": value, "low": value, "high": value, "best": value}
 
 
 def both(stock, patched):
@@ -302,10 +334,12 @@ def make_results(*, calls=3, memory=0, flawless=True, sendall=1):
         "system calls": {"counted with": "strace", **{
             kind: {"stock": {"read": 2}, "patched": {"read": calls}}
             for kind in measures.CONNECTIONS}},
-        "peers": {"http.client, stock": peer(None, 60, 125, 1.25),
-                  "http.client, patched": peer(None, 50, 100, 1),
-                  "urllib3": peer("2.0", 90, 180, 1.8),
-                  "httpx": peer("7.0", 99, 200, 2)},
+        "peers": {way: {"http.client, stock": peer(None, 60, 125, 1.25),
+                        "http.client, patched": peer(None, 30, 100, 1),
+                        measures.HANDLER: peer(None, 66, 120, 1.2),
+                        "urllib3": peer("2.0", 90, 180, 1.8),
+                        "httpx": peer("7.0", 99, 200, 2)}
+                  for way in measures.WAYS},
         "pipelining": {"version": "3.8.2", **{
             name: {clock: {"time": spread(time), "ratio": spread(25 / time)}
                    for clock in ("cpu", "wall")}
@@ -314,6 +348,8 @@ def make_results(*, calls=3, memory=0, flawless=True, sendall=1):
         "xmlrpc": {"sendall": {"stock": 2, "patched": sendall}, **{
             name: {"cpu": both(90, 80), "wall": both(100, 110)}
             for name in ("raw peer", "xmlrpc.server")}},
+        "redirects": {"plain": {"wall": both(160_000, 104_800)},
+                      "TLS 1.3": {"wall": both(240_000, 120_000)}},
         "reliability": {"FIN": {"stock": sides, "patched": {
             **sides, "flawless": flawless, "twice": int(not flawless)}}},
         "not run": {"pycurl": "no wheel"}}
@@ -321,7 +357,8 @@ def make_results(*, calls=3, memory=0, flawless=True, sendall=1):
 
 def peer(version, cpu, wall, ratio):
     return {"version": version, **{
-        clock: {"time": spread(time), "ratio": spread(ratio)}
+        clock: {"time": spread(time), "ratio": spread(ratio),
+                "handler": spread(66 / time)}
         for clock, time in (("cpu", cpu), ("wall", wall))}}
 
 
@@ -339,6 +376,15 @@ def test_words():
                  r"one at a time, wall clock +50\.0 .* 25\.0 µs +2\.00 .* -$",
                  r"dugong 3\.8\.2, CPU +99\.0 .* 25\.0 .* 3\.96 .* 4 UNDER$",
                  r"XML-RPC, raw peer +100.0 µs +110.0 µs +0\.91 .* 1 UNDER$",
+                 r"http\.client, patched, plain +30\.0 µs +66\.0 µs  2\.20 "
+                 r"\(2\.20–2\.20\) +2\.20$",
+                 r"http\.client, patched, TLS 1\.3 .* 1\.40 OVER$",
+                 r"urllib3 2\.0, plain +90\.0 µs .* 0\.73 .* 0\.50 OVER$",
+                 r"urllib3 2\.0, TLS 1\.3 +90\.0 µs .* 0\.73 .* -$",
+                 r"XML-RPC, raw peer, CPU +90\.0 µs .* 0\.89 .* 1\.00$",
+                 r"3 redirects at 20 ms, plain +160\.0 ms .* 0\.66 \(.*"
+                 r"\) +0\.65 OVER$",
+                 r"3 redirects at 20 ms, TLS 1\.3 .* 0\.50 .* 0\.53$",
                  r"sendall\(\) of an XML-RPC call +2 +1 +-1 +1$",
                  r"System calls were counted with strace\.$",
                  r"pycurl: NOT RUN: no wheel$"]:

@@ -3,10 +3,11 @@
 First, what the code of http.client itself costs, on every line that is built:
 CPU time over a socket pair, less that of the sockets (bench/cost.py).  Then,
 over the loopback interface, each client with one kept connection to a
-scripted server, if it keeps any: small requests; xmlrpc.client; and 1,000
-POSTs each after an idle close.  Interpreters take turns every few
-milliseconds; figures are medians of samples, each of them the best of some
-turns, and the quartiles of samples that were taken beside each other.
+scripted server, if it keeps any: small requests; xmlrpc.client; redirects,
+with 20 ms for a round trip; and 1,000 POSTs each after an idle close.
+Interpreters take turns; figures are medians of samples, each of them the
+best of some turns, and the quartiles of samples that were taken beside each
+other.  What has an aim is the best sample of all.
 
 Tables are printed; the numbers go to bench/results/LINE.json, the tables in
 Markdown to LINE.md, a plot to LINE.svg.  Other clients are fetched with pip
@@ -84,6 +85,7 @@ def measure(line, size, *, with_peers):
         results["peers"] = measures.peers(lab, pythons, found, size)
         results["pipelining"] = library.pipelining(lab, pythons, piped, size)
         results["xmlrpc"] = library.xmlrpc(lab, pythons, size)
+        results["redirects"] = library.redirects(lab, pythons, size)
     results["reliability"] = measures.reliability(pythons, size)
     results["not run"] = missing
     results["seconds"] = round(time.monotonic() - start)

@@ -16,7 +16,8 @@ from tools.regrtest import environment
 PROGRAMS = ROOT / "bench"
 # A P-256 key with no chain, which is the cheapest handshake there is; and RSA
 # of 2048 bits with an intermediate, as many servers have it.
-TRUSTED = {"tls": CERTIFICATE, "rsa": PROGRAMS / "rsa_root.pem"}
+TRUSTED = {"tls": CERTIFICATE, "far_tls": CERTIFICATE,
+           "rsa": PROGRAMS / "rsa_root.pem"}
 RSA_CHAIN = PROGRAMS / "rsa_chain.pem"
 HOST = "127.0.0.1"
 TIMEOUT = 120       # seconds for one answer of a program
@@ -173,7 +174,7 @@ class Lab:
     def address(self, port="plain"):
         """Return the options that tell a program where the server is.
 
-        port: "plain", "tls", "rsa" or "xmlrpc".
+        port: "plain", "tls", "rsa", "xmlrpc", "far" or "far_tls".
         """
         cafile = TRUSTED.get(port)
         return {"host": HOST, "port": self._ports[port],

@@ -1,12 +1,13 @@
 """What ./series bench measures of what is built on http.client.
 
-xmlrpc.client, and pipelines; see tools/bench_measures.py for how.
+xmlrpc.client, redirects, and pipelines; see tools/bench_measures.py for how.
 """
 
-from tools.bench_measures import (SIDES, ask_profiled, both_clocks, compared,
-                                  ratio, spread, take_turns)
+from tools.bench_measures import (SIDES, ask_profiled, both_clocks, ratio,
+                                  spread, take_turns)
 from tools.common import say
 
+HOPS = 3            # of a chain of redirects; bench/server.py has it
 DEPTH = 50          # of pipelines; bench/clients.py has it
 
 
@@ -46,6 +47,15 @@ def xmlrpc(lab, pythons, size):
                                        options).get("sendall", 0)
                     for side, python in pythons.items()},
     }
+
+
+def redirects(lab, pythons, size):
+    """Time urlopen() of a chain of redirects on a server that is far."""
+    say("redirects on a server that is 20 ms away")
+    return {way: _one_case(lab, pythons, size.far, "redirects",
+                           {"client": "urlopen", "timeout": 30, "port": port},
+                           {"connections": 1 + HOPS}, {"connections": 1})
+            for way, port in (("plain", "far"), ("TLS 1.3", "far_tls"))}
 
 
 def _one_case(lab, pythons, plan, case, options, stock={}, patched={}):

@@ -19,6 +19,8 @@ from tools.common import say
 SIDES = ("stock", "patched")
 CONNECTIONS = {"plain": {}, "with a timeout": {"timeout": 30},
                "TLS 1.3": {"port": "tls"}}
+WAYS = {"plain": {}, "TLS 1.3": {"port": "tls"}}
+HANDLER = "handler, patched"
 
 # System calls that have nothing to do with a connection.
 _OF_MEMORY = {"brk", "mmap", "munmap", "mremap", "madvise", "futex"}
@@ -40,15 +42,16 @@ class Size(NamedTuple):
     peers: Plan
     ahead: Plan         # of 50 requests each
     calls: Plan
+    far: Plan           # with a round trip that takes time
     tries: int          # POSTs after each way to end a connection
 
 
 COST_TIMEOUT = 900      # seconds
 
-FULL = Size(cost=[], peers=Plan(5, 4, 8, 50), ahead=Plan(5, 4, 8, 2),
-            calls=Plan(4, 5, 8, 50), tries=1000)
+FULL = Size(cost=[], peers=Plan(3, 3, 2, 1000), ahead=Plan(5, 4, 8, 2),
+            calls=Plan(3, 3, 2, 1000), far=Plan(2, 4, 2, 1), tries=1000)
 QUICK = Size(cost=["--quick"], peers=Plan(2, 1, 3, 20), ahead=Plan(2, 1, 3, 1),
-             calls=Plan(2, 1, 3, 20), tries=20)
+             calls=Plan(2, 1, 3, 20), far=Plan(1, 1, 1, 1), tries=20)
 
 
 # Figures.
@@ -61,6 +64,11 @@ def spread(values):
             "low": _rounded(low), "high": _rounded(high)}
 
 
+def times(values):
+    """Return the spread of *values*, and the best of them."""
+    return {**spread(values), "best": _rounded(min(values))}
+
+
 def _rounded(value):
     return float(f"{value:.4g}")
 
@@ -68,7 +76,7 @@ def _rounded(value):
 def compared(stock, patched):
     """Compare samples, each one with the one taken beside it."""
     pairs = list(zip(stock, patched))
-    return {"stock": spread(stock), "patched": spread(patched),
+    return {"stock": times(stock), "patched": times(patched),
             "more": spread([after - before for before, after in pairs])}
 
 
@@ -152,14 +160,20 @@ def peers(lab, pythons, found, size):
     found: {name: (version, folder of its packages)}.
     """
     ours = {f"http.client, {side}": (pythons[side], {}) for side in SIDES}
-    ours["urlopen(), stock"] = pythons["stock"], {"client": "urlopen",
-                                                  "connections": 1}
-    theirs = {name: (pythons["patched"],
-                     {"client": name, "packages": str(folder)})
-              for name, (_, folder) in found.items()}
-    wanted = {name: (python, {"timeout": 30, **options})
-              for name, (python, options) in {**ours, **theirs}.items()}
-    say(f"the same GET by {', '.join(theirs) or 'no other client'}")
+    ours[HANDLER] = pythons["patched"], {"client": "handler"}
+    ours.update((name, (pythons["patched"],
+                        {"client": name, "packages": str(folder)}))
+                for name, (_, folder) in found.items())
+    return {way: _peers(lab, ours, found, size, way) for way in WAYS}
+
+
+def _peers(lab, ours, found, size, way):
+    say(f"the same GET, {way}, by {', '.join(found) or 'no other client'}")
+    wanted = {name: (python, {"timeout": 30, **WAYS[way], **options})
+              for name, (python, options) in ours.items()}
+    if way == "plain":
+        wanted["urlopen(), stock"] = ours["http.client, stock"][0], {
+            "client": "urlopen", "timeout": 30, "connections": 1}
     taken = take_turns(lab, wanted, ["GET"], size.peers)["GET"]
     return {name: {"version": found.get(name, (None,))[0],
                    **{clock: _beside(clock, taken, name)
@@ -168,9 +182,10 @@ def peers(lab, pythons, found, size):
 
 
 def _beside(clock, taken, name):
-    own, patched = [taken[one][clock]
-                    for one in (name, "http.client, patched")]
-    return {"time": spread(own), "ratio": ratio(patched, own)}
+    own, patched, handler = [taken[one][clock] for one in (
+        name, "http.client, patched", HANDLER)]
+    return {"time": times(own), "ratio": ratio(patched, own),
+            "handler": ratio(own, handler)}
 
 
 # System calls.

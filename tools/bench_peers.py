@@ -6,7 +6,7 @@ from pathlib import Path
 from tools import pip
 from tools.common import cache_dir, locked, run, say
 
-PEERS = ("urllib3", "requests", "httpx", "pycurl")
+PEERS = ("urllib3", "requests", "aiohttp", "httplib2", "httpx", "pycurl")
 PIPELINING = "dugong"       # the one that does it, too
 PLOTTER = "matplotlib"
 

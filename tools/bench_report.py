@@ -2,13 +2,23 @@
 
 from typing import NamedTuple
 
-from tools.bench_measures import CONNECTIONS, SIDES
+from tools.bench_measures import CONNECTIONS, HANDLER, SIDES
 
 # What the series may cost at most, beside stock.
 MOST = {"calls": 1, "sendall": 1}
 
 # How many times as fast it has to be.
 LEAST = {"GET": 1.15, "xmlrpc": 1, "dugong": 4}
+
+# How many times the time of the other it may take at most: the handler beside
+# other clients, and patched beside stock.
+HANDLER_MOST = {
+    ("http.client, patched", "plain"): 2.2,
+    ("http.client, patched", "TLS 1.3"): 1.4,
+    ("urllib3", "plain"): 0.5, ("requests", "plain"): 0.22,
+    ("aiohttp", "plain"): 0.8, ("httplib2", "plain"): 0.8}
+XMLRPC_MOST = 1
+REDIRECTS_MOST = {"plain": 0.65, "TLS 1.3": 0.53}
 
 # Rows of bench/cost.py that do not depend on how fast a machine is.
 COUNTED = ("calls", "calls_if_new", "memory")
@@ -90,7 +100,8 @@ def _most(what, value):
 
 def library(results):
     """Return the Table of what is built on http.client."""
-    stock, patched = [results["peers"][f"http.client, {side}"]["wall"]
+    clients = results["peers"]["plain"]
+    stock, patched = [clients[f"http.client, {side}"]["wall"]
                       for side in SIDES]
     rows = [_faster("GET: http.client", stock["time"], patched["time"],
                     _inverse(stock["ratio"]), LEAST["GET"])]
@@ -98,9 +109,46 @@ def library(results):
         clocks = results["xmlrpc"][peer]
         rows.append(_sides(f"XML-RPC, {peer}", clocks["wall"],
                            LEAST["xmlrpc"]))
-        rows.append(_sides(f"XML-RPC, {peer}, CPU", clocks["cpu"]))
     return Table(["", "stock", "patched", "faster", "quartiles",
                   "at least"], rows)
+
+
+def handler(results):
+    """Return the Table of the handler beside other clients."""
+    rows = []
+    for way, clients in results["peers"].items():
+        own = clients[HANDLER]["cpu"]["time"]
+        for name in dict.fromkeys(name for name, _ in HANDLER_MOST):
+            if name in clients:
+                told = clients[name]["cpu"]
+                label = f"{name} {clients[name]['version'] or ''}".strip()
+                rows.append(_bounded(f"{label}, {way}", told["time"], own,
+                                     told["handler"],
+                                     HANDLER_MOST.get((name, way))))
+    return Table(["CPU of a GET, 8 fields", "by it", "handler", "ratio",
+                  "at most"], rows)
+
+
+def bounded(results):
+    """Return the Table of what is beside stock, and has a bound."""
+    told = [(f"XML-RPC, {peer}, CPU", results["xmlrpc"][peer]["cpu"],
+             XMLRPC_MOST) for peer in ("raw peer", "xmlrpc.server")]
+    told += [(f"3 redirects at 20 ms, {way}", clocks["wall"],
+              REDIRECTS_MOST[way])
+             for way, clocks in results["redirects"].items()]
+    return Table(["", "stock", "patched", "ratio", "at most"],
+                 [_bounded(label, clock["stock"], clock["patched"],
+                           clock["ratio"], most)
+                  for label, clock, most in told])
+
+
+def _bounded(label, before, after, ratio, most):
+    """Return a row as bench/cost.py has it: of the best of each."""
+    best = round(after["best"] / before["best"], 2)
+    return [label, _time(before["best"]), _time(after["best"]),
+            f"{best:.2f} ({_ratio(ratio)[1]})",
+            "-" if most is None
+            else f"{most:.2f}{'' if best <= most else ' OVER'}"]
 
 
 def pipelining(results):
@@ -152,7 +200,7 @@ def reliability(results):
 def peers(results):
     """Return the Table of other clients, beside patched http.client."""
     rows = []
-    for name, told in results["peers"].items():
+    for name, told in results["peers"]["plain"].items():
         rate = 1e6 / _median(told["wall"]["time"])
         faster, _ = _ratio(_inverse(told["wall"]["ratio"]))
         rows.append([f"{name} {told['version'] or ''}".strip(),
@@ -165,7 +213,8 @@ def peers(results):
 def tables(results):
     return [*(own_costs(results, line) for line in results["cost"]),
             costs(results), reliability(results), peers(results),
-            pipelining(results), library(results)]
+            handler(results), pipelining(results), library(results),
+            bounded(results)]
 
 
 # Notes.
@@ -183,6 +232,8 @@ def notes(results):
             "bench/cost.py.",
             "Others: medians; ratio: to stock and, of clients, to patched "
             "http.client.",
+            "With a bound on the ratio: the best of all, and quartiles of "
+            "pairs.",
             f"System calls were counted with "
             f"{results['system calls']['counted with']}."]
     told += [f"{name}: NOT RUN: {why}"
