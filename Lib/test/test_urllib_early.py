@@ -1,5 +1,6 @@
 """Tests of responses that come while the body is still being sent."""
 
+import http.client
 import io
 import threading
 import unittest
@@ -76,7 +77,8 @@ class EarlyResponseTests(unittest.TestCase):
             received.wait(support.SHORT_TIMEOUT)
             raise error("from the body")
 
-        for error in OSError, ConnectionResetError:
+        for error in (OSError, ConnectionResetError,
+                      http.client.RemoteDisconnected):
             received = threading.Event()
             with (self.subTest(error),
                   Peer(script, tls=self.tls) as peer):

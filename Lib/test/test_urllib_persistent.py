@@ -278,6 +278,16 @@ class ReuseTests(HandlerTestCase):
         self.assertEqual(self.read(opener, peer), b"granted")
         self.assertCounts(handler, 1, 3)
 
+    def test_repetition_after_the_last_response(self):
+        basic = urllib.request.HTTPBasicAuthHandler(Passwords())
+        for field in b"Proxy-Connection: close", b"Keep-Alive: max=0":
+            denied = response(b"denied", BASIC, field,
+                              status=b"401 Unauthorized")
+            peer, handler, opener = self.start(sending(denied), serve,
+                                               handlers=[basic])
+            self.assertEqual(self.read(opener, peer, data=b"x"), b"1 /")
+            self.assertEqual(handler.num_connections, 2)
+
     def test_debuglevel_shows_why_a_connection_is_closed(self):
         for answer, why in ((FIRST, "is not kept any longer"),
                             (UNFINISHED, "was not received completely")):
@@ -365,6 +375,20 @@ class ConnectionAuthenticationTests(HandlerTestCase):
         peer.join()
         self.assertEqual(self.read(opener, peer), b"1 /")
         self.assertCounts(handler, 2, 4)
+
+    def test_connection_stays_personal(self):
+        class Handler(urllib.request.BaseHandler):
+            def http_error_401(self, req, fp, code, msg, headers):
+                req.add_unredirected_header("Authorization", next(schemes))
+                return self.parent.open(req, timeout=req.timeout)
+
+        schemes = iter(["Negotiate abc", "Basic def"])
+        denied = response(b"no", status=b"401 Unauthorized")
+        peer, handler, opener = self.start(
+            sending(denied, denied, response(b"granted")), serve,
+            handlers=[Handler])
+        self.assertEqual(self.read(opener, peer), b"granted")
+        self.assertEqual(self.read(opener, peer), b"1 /")
 
     def test_connection_is_kept_if_another_scheme_is_used(self):
         offer = response(b"no", b"WWW-Authenticate: Negotiate", BASIC,
@@ -784,6 +808,23 @@ class LimitTests(HandlerTestCase):
                     first.read(5)
                     first.close()
                 self.assertEqual(bodies, [body])
+
+    @threading_helper.requires_working_threading()
+    def test_requests_wait_in_their_order(self):
+        peer, handler, opener = self.start(max_per_host=1)
+        is_served = threading.Event()
+        turns = []
+
+        def wait():
+            self.read(opener, peer, "/b")
+            is_served.set()
+
+        first = self.open(opener, peer)
+        with threading_helper.start_threads([threading.Thread(target=wait)]):
+            first.read()
+            while not is_served.is_set() and len(turns) < 5000:
+                turns.append(self.read(opener, peer, "/a"))
+        self.assertLess(len(turns), 5000)
 
     def test_waiting_ends_with_the_timeout_of_the_request(self):
         other = self.peer()

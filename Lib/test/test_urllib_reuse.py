@@ -1,6 +1,7 @@
 """Tests of redirects and authentication over one connection in urllib."""
 
 import contextlib
+import contextvars
 import gzip
 import http.client
 import io
@@ -277,6 +278,37 @@ class NotReusedTests(OpenTestCase):
         self.assertEqual(self.read(peer, Handler), b"found")
         self.assertLines(peer, (0, "GET /"), (0, "GET /"), (0, "GET /"),
                          (1, "GET /next"))
+
+    # Guard: the context is copied, but each thread has its own connections.
+    @threading_helper.requires_working_threading()
+    def test_thread_with_the_same_context(self):
+        class Handler(urllib.request.BaseHandler):
+            def http_response(self, req, resp):
+                context = contextvars.copy_context()
+                threads.append(threading.Thread(
+                    target=context.run, args=(open_other,)))
+                threads[0].start()
+                has_begun.wait(support.SHORT_TIMEOUT)
+                return resp
+
+            https_response = http_response
+
+        def open_other():
+            has_begun.set()
+            bodies.append(self.read(other))
+
+        def serve_late(link):
+            link.request()
+            has_ended.wait(support.SHORT_TIMEOUT)
+            link.send(FOUND)
+
+        threads, bodies = [], []
+        has_begun, has_ended = threading.Event(), threading.Event()
+        peer, other = self.peer(sending(FOUND)), self.peer(serve_late)
+        self.assertEqual(self.read(peer, Handler), b"found")
+        has_ended.set()
+        threading_helper.join_thread(threads[0])
+        self.assertEqual(bodies, [b"found"])
 
     # Guard: the connection of another thread is not used.
     def test_request_that_another_thread_opens_again(self):

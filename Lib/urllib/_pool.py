@@ -19,7 +19,7 @@ import weakref
 
 
 def _now():
-    # The first clock may stop while the system sleeps.
+    # time.monotonic() may stand still while the system sleeps.
     return time.monotonic(), time.time()
 
 
@@ -89,18 +89,18 @@ class Pool:
         _pools.add(self)
 
     def _reset(self):
-        # The lock must be held whenever what follows is used, but not while
-        # a connection is closed.
+        # Hold the lock to use the attributes that follow, but not to close a
+        # connection.
         self._lock = threading.Lock()
         self._idle = []         # of Places, the least recently used first
         self._in_use = {}       # how many, by key
-        # If a response becomes garbage, its connection does not.
+        # Connections in use, so that they outlive their responses.
         self._places = set()
         self._closing = []      # Places of connections to close
         self._generation = object()     # of the connections that are kept
-        # These are used without it.
+        # These are used without the lock.
         self._actions = collections.deque()     # that need the lock
-        self._waiters = []      # queues of threads that wait for a connection
+        self._waiters = []      # (key, queue) of threads that wait, in order
 
     def _act(self, function, *args):
         """Call it with the lock: now, or when another thread releases it."""
@@ -115,12 +115,11 @@ class Pool:
                 while self._actions:
                     function, args = self._actions.popleft()
                     function(*args)
-                closing, self._closing = self._closing, []
+                place = self._closing.pop(0) if self._closing else None
             finally:
                 self._lock.release()
-            for waiter in self._waiters.copy():
-                waiter.put(None)
-            for place in closing:
+            self._wake()
+            if place is not None:
                 try:
                     self._close(place.connection)
                 finally:
@@ -146,21 +145,26 @@ class Pool:
         in use as there may be, and raise TimeoutError then.
         """
         place = Place(key)
-        if self._begin(place):
+        if self._begin(place, None):
             return place
         if timeout is None:
             timeout = threading.TIMEOUT_MAX
         deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
-        waiter = queue.SimpleQueue()
+        waiter = key, queue.SimpleQueue()
         self._waiters.append(waiter)
         try:
-            while not self._begin(place):
-                waiter.get(timeout=max(0, deadline - time.monotonic()))
+            while not self._begin(place, waiter):
+                waiter[1].get(timeout=max(0, deadline - time.monotonic()))
         except queue.Empty:
             raise TimeoutError("timed out waiting for a connection") from None
         finally:
             self._waiters.remove(waiter)
+            self._wake()        # the next one may be the first now
         return place
+
+    def _wake(self):
+        for _, waiting in self._waiters.copy():
+            waiting.put(None)
 
     def count(self, *, connections=0, requests=0):
         """Note that so many were opened or begun."""
@@ -173,27 +177,30 @@ class Pool:
         """Close the idle connections, and do not keep those in use."""
         self._act(self._close_all)
 
-    def _begin(self, place):
+    def _begin(self, place, waiter):
         with self._lock:
-            has_begun = self._take(place)
+            has_begun = self._take(place, waiter)
         self._settle()
         return has_begun
 
     # The lock must be held whenever one of these is called.
 
-    def _take(self, place):
+    def _take(self, place, waiter):
         for idle in self._idle.copy():
             if idle._has_expired():
                 self._retire(idle)
         key = place.key
         number = self._in_use.get(key, 0)
-        if number >= self._max_per_key:
+        # Those that have waited longer come first.
+        first = next((other for other in self._waiters.copy()
+                      if other[0] == key), waiter)
+        if number >= self._max_per_key or first is not waiter:
             return False
         self._in_use[key] = number + 1
         self.num_requests += 1
         self._places.add(place)
         place._pool = self
-        place._in_use = self._in_use    # another one after a fork
+        place._in_use = self._in_use    # a child process makes another one
         place._generation = self._generation
         for idle in reversed(self._idle):
             if idle.key == key:
