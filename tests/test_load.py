@@ -43,18 +43,21 @@ def test_rules_hold(line):
     assert max(map(len, done.stdout.splitlines())) <= 99
 
 
-LEASE = "from urllib import _lease as lease\n"
+REQUEST = "import urllib.request as request\n"
 POOL = "from urllib._pool import Pool\n"
 
 # What must not be, and the rule that it breaks.
 CHANGES = {
     "sends POST again": (
-        LEASE + "lease._IDEMPOTENT |= {'POST'}", "a POST was sent twice"),
+        REQUEST + "request._IDEMPOTENT |= {'POST'}",
+        "a POST was sent twice"),
     "sends nothing again": (
-        LEASE + "lease.Resending.is_due_after = lambda *args: False",
+        REQUEST + "request.AbstractHTTPHandler._AbstractHTTPHandler"
+        "__can_be_repeated = lambda *args: False",
         "a request was not sent again"),
     "mixes up hosts": (
-        LEASE + "lease.known_destination = lambda *args: 'here'",
+        POOL + "get = Pool.get\n"
+        "Pool.get = lambda self, key, timeout: get(self, 'here', timeout)",
         "a connection was used for another host"),
     "alters what comes": (
         "from http.client import HTTPResponse\n"
@@ -67,16 +70,16 @@ CHANGES = {
         "self, **{**options, 'max_per_key': None})",
         "there were more than max_per_host connections"),
     "knows no max_idle": (
-        POOL + "Pool._evict = lambda *args: None\n"
-        "init = Pool.__init__\n"
+        POOL + "init = Pool.__init__\n"
         "Pool.__init__ = lambda self, **options: init("
         "self, **{**options, 'max_idle': 99})",
         "more than max_idle connections were kept"),
-    "does not count redirects": (
-        POOL + "Pool._add_request = lambda *args: None",
-        "num_requests is wrong"),
+    "does not count requests": (
+        POOL + "from operator import attrgetter\n"
+        "Pool.num_requests = property(attrgetter('num_connections'), "
+        "lambda *args: None)", "num_requests is wrong"),
     "leaves sockets to the garbage collector": (
-        LEASE + "lease._release = lambda connection: setattr("
+        REQUEST + "request._disconnect = lambda connection, *args: setattr("
         "connection, 'sock', None)", "an exception was ignored"),
     "does not close": (
         POOL + "Pool.close = lambda self: None",

@@ -107,10 +107,10 @@ _CHUNKS = -2
 _find_empty_line = re.compile(rb"\n\r?\n").search
 # In the head of a request: its end, or a field that says more about it.
 _find_extent = re.compile(
-    rb"\r\n(?:\r\n|(?i:connection|content-length|transfer-encoding):)").search
+    rb"\r\n(?:\r\n|(?i:connection|content-length|transfer-encoding))").search
 _find_fields = re.compile(
-    rb"\r\n(connection|upgrade|content-length|transfer-encoding):"
-    rb"[ \t]*((?:[^\r\n]|\r?\n[ \t])*?)[ \t]*(?=\r\n[^ \t])").findall
+    rb"\r\n(connection|upgrade|content-length|transfer-encoding)[ \t]*:"
+    rb"[ \t]*((?:[^\n]|\n[ \t])*?)[ \t]*(?=\r\n[^ \t])").findall
 # What follows 101 (Switching Protocols) is not HTTP.
 _is_interim_line = re.compile(rb"HTTP/1\.. 1(?!01)[0-9]{2}[ \r\n]").match
 _is_sound_line = re.compile(
