@@ -710,7 +710,7 @@ class Channel:
 
     def leave_first(self, is_open):
         """Take out the first exchange if it has ended or is not read."""
-        if not self.used:
+        if self.opened and not self.used:
             self.exchanges.clear()      # it was no request, but a preamble
         if self.exchanges:
             self.end(self.exchanges[0])     # a foreign stream does not

@@ -937,6 +937,15 @@ class OtherProjectsTests(ReuseTestCase):
                 self.assertEqual(self.get(conn).read(), b"kept")
             self.assertEqual(self.peer.accepted, 1)
 
+    def test_no_preamble_on_a_socket_that_was_assigned(self):
+        # It may lead to a proxy that has not answered CONNECT yet.
+        with self.serve(keep) as conn:
+            conn.sock = socket.create_connection((conn.host, conn.port),
+                                                 conn.timeout)
+            conn.send(b"CONNECT / HTTP/1.1\r\n\r\n")
+            with self.assertRaises(RemoteDisconnected):
+                conn.request("GET", "/")
+
     # Guard: the socket may be opened while the request is being sent.
     def test_socket_opened_by_send(self):
         class Connection(HTTPConnection):
