@@ -222,6 +222,7 @@ def get_loose_fields(lines):
 # the front.  finish() is called when the connection ends.
 
 class Message:
+    """How far a message goes; one without a take() is not read."""
 
     ended = False
     cut = False         # did it end early, or is it malformed?
@@ -230,6 +231,9 @@ class Message:
     at_end = False      # has the connection ended?
     has_end = True      # is it known where it ends?
     limit = math.inf    # how many bytes may be received at once
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
 
     def finish(self):
         self.ended = self.at_end = True
@@ -387,26 +391,10 @@ class Endless(Message):
         return end, end
 
 
-class Unread(Message):
-    """A response that nobody has begun to read."""
-
-    is_fresh = True
-    has_end = False
-
-class Lost(Message):
-    """A response in which nobody knows the position."""
-
-    ended = cut = True
-    has_end = False
-
-class NotFollowed(Message):
-    """That of a stream that belongs to no HTTPConnection."""
-
-    cut = None              # nobody knows
-    at_end = True
-
-_UNREAD = Unread()
-LOST = Lost()
+# That of a response that nobody has begun to read.
+_UNREAD = Message(is_fresh=True, has_end=False)
+# Nobody knows the position in it.
+LOST = Message(ended=True, cut=True, has_end=False)
 
 
 class Foreign(Message):
@@ -500,8 +488,8 @@ class ResponseIO(socket.SocketIO):
     """The raw stream of one response."""
 
     _channel = None
-    _exchange = Exchange(None)
-    _exchange.message = NotFollowed()
+    _exchange = Exchange(None)      # if it belongs to no HTTPConnection
+    _exchange.message = Message(cut=None, at_end=True)
 
     # SocketIO.__init__() would take a tenth of the time of a small request.
     _reading = True
@@ -572,6 +560,11 @@ class ResponseIO(socket.SocketIO):
             message.decodes = True
             message.trailers_left = max_trailers
         return message.decodes
+
+    def let_go(self):
+        """Do not keep the socket open until this stream is closed."""
+        self.__class__ = _LooseIO
+        self._sock._decref_socketios()
 
     def drain(self, size, seconds):
         """Drop what is left: up to *size* bytes, for up to *seconds*."""
@@ -647,6 +640,11 @@ class ResponseIO(socket.SocketIO):
         if message.clean:
             channel.end(exchange)
         return size
+
+
+class _LooseIO(ResponseIO):
+
+    close = io.RawIOBase.close      # that of SocketIO lets go of the socket
 
 
 class Channel:

@@ -189,6 +189,20 @@ class ReuseTests(HandlerTestCase):
             self.assertEqual(resp.read(), b"")
             resp.close()
 
+    def test_response_without_a_body_does_not_keep_its_connection_open(self):
+        closed = threading.Event()
+
+        def script(link):
+            link.answer()
+            link.answer(b"last", b"Connection: close")
+            link.wait_closed()
+            closed.set()
+
+        peer, _, opener = self.start(script)
+        self.addCleanup(self.open(opener, peer).close)
+        self.assertEqual(self.read(opener, peer), b"last")
+        self.assertTrue(closed.wait(support.SHORT_TIMEOUT))
+
     def test_most_recently_used_connection_is_taken(self):
         peer, handler, opener = self.start()
         responses = [self.open(opener, peer) for _ in range(3)]
@@ -887,6 +901,14 @@ class LimitTests(HandlerTestCase):
         support.gc_collect()
         self.assertEqual(handler.in_use, 0)
         self.assertEqual(self.read(opener, peer), b"1 /")
+
+    @support.cpython_only
+    def test_repetition_makes_no_reference_cycle(self):
+        peer, handler, opener = self.start(ending(FIRST, end=close), serve)
+        self.read(opener, peer)
+        with support.disable_gc():
+            self.open(opener, peer)
+            self.assertEqual(handler.in_use, 0)
 
     def test_response_without_its_file(self):
         # Some programs take the file of a response, or drop it.

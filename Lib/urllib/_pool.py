@@ -33,10 +33,11 @@ class Place:
     connection -- an idle one, or None; then set it to the one that is opened
     """
 
+    connection = _pool = None
+    _opened = 0, 0
+
     def __init__(self, key):
         self.key = key
-        self.connection = self._pool = None
-        self._opened = _now()
 
     def opened(self):
         """Note that a new connection was opened."""
@@ -52,11 +53,12 @@ class Place:
         pool, self._pool = self._pool, None
         if pool is not None:
             self.connection = connection
-            self._since = _now()
-            self._limit = min(limit, pool._idle_timeout)
+            limit = min(limit, pool._idle_timeout)
             if pool._max_age < math.inf:
-                self._limit = min(self._limit,
-                                  pool._max_age - _get_age(self._opened))
+                limit = min(limit, pool._max_age - _get_age(self._opened))
+            self._limit = limit
+            if limit < math.inf:
+                self._since = _now()
             pool._act(pool._take_back, self)
 
     def _has_expired(self):
@@ -133,10 +135,8 @@ class Pool:
 
     @property
     def num_in_use(self):
-        with self._lock:
-            number = sum(self._in_use.values())
         self._settle()
-        return number
+        return sum(self._in_use.copy().values())
 
     def get(self, key, timeout=None):
         """Return a Place for a connection with this key.
@@ -147,8 +147,7 @@ class Pool:
         place = Place(key)
         if self._begin(place, None):
             return place
-        if timeout is None:
-            timeout = threading.TIMEOUT_MAX
+        timeout = math.inf if timeout is None else timeout
         deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         waiter = key, queue.SimpleQueue()
         self._waiters.append(waiter)
@@ -192,9 +191,8 @@ class Pool:
         key = place.key
         number = self._in_use.get(key, 0)
         # Those that have waited longer come first.
-        first = next((other for other in self._waiters.copy()
-                      if other[0] == key), waiter)
-        if number >= self._max_per_key or first is not waiter:
+        waiters = [other for other in self._waiters.copy() if other[0] == key]
+        if number >= self._max_per_key or waiters and waiters[0] is not waiter:
             return False
         self._in_use[key] = number + 1
         self.num_requests += 1
