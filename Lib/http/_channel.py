@@ -29,6 +29,8 @@ try:
 except ImportError:
     ssl = None
 
+_socket, _makefile = socket.socket, socket.socket.makefile
+
 _NOTHING_YET = (BlockingIOError, TimeoutError)
 _WANTS_READ = ()
 if ssl is not None:
@@ -230,6 +232,7 @@ class Message:
     is_fresh = False    # can another Head begin in its place?
     at_end = False      # has the connection ended?
     has_end = True      # is it known where it ends?
+    decodes = False     # does take() leave out what is not data?
     limit = math.inf    # how many bytes may be received at once
 
     def __init__(self, **attributes):
@@ -303,12 +306,13 @@ _NOTHING_LEFT = Body(0)
 class Chunks(Message):
     """A body in the chunked coding: RFC 9112, section 7.1."""
 
-    decodes = False             # does take() leave out what is not data?
     trailers_left = math.inf    # how many trailer fields are accepted
     is_begun = False            # was anything taken?
 
     def __init__(self):
         self._left = 0              # of the data of this chunk
+        self.returned = 0           # how much of all data
+        self._ends = []             # of the last chunks in these data
         self._match_line = _match_first    # what follows these
         self._seen = b""            # the beginning of that line
         self._is_sound = True       # do all peers read the lines as we do?
@@ -320,6 +324,7 @@ class Chunks(Message):
         self.is_begun = True
         at = put = 0
         left = self._left
+        ends = self._ends = self._ends[-1:]
         while at < end:
             if left:
                 size = left if left < end - at else end - at
@@ -333,14 +338,22 @@ class Chunks(Message):
                 # This is for speed.
                 left = int(found[1], 16)
                 at = found.end()
+                ends.append(self.returned + put + left)
             else:
                 self._left = 0
                 at = self._take_line(view, at, end)
                 if self.ended:
                     break
                 left = self._left
+                ends.append(self.returned + put + left)
         self._left = left
+        self.returned += put
         return (put if self.decodes else at), at
+
+    def get_chunk_left(self, position):
+        """Return how much of its chunk follows *position* in the data."""
+        return next((end - position for end in self._ends if end >= position),
+                    None)
 
     def _take_line(self, view, at, end):
         known = len(self._seen)
@@ -500,6 +513,13 @@ class ResponseIO(socket.SocketIO):
         self._sock = sock
         sock._io_refs += 1          # as socket.makefile() does
 
+    def tell(self):
+        """Return how much data of decoded chunks has been returned."""
+        if self._channel is None:       # BufferedReader.__init__() asks
+            return 0
+        message = self._exchange.message
+        return message.returned if message.decodes else super().tell()
+
     def begin(self, channel, exchange):
         """Read the response of *exchange*, beginning with its head."""
         self._channel = channel
@@ -554,9 +574,7 @@ class ResponseIO(socket.SocketIO):
     def decode_chunks(self, max_trailers):
         """Leave out what is not data from now on; tell whether it is done."""
         message = self.message
-        if not isinstance(message, Chunks):
-            return False
-        if not message.is_begun:
+        if isinstance(message, Chunks) and not message.is_begun:
             message.decodes = True
             message.trailers_left = max_trailers
         return message.decodes
@@ -667,7 +685,7 @@ class Channel:
         self.ended = False              # has poll() met the end, or an error?
         self.error = None
         self.is_plain = is_plain(sock)
-        self._is_tls = hasattr(sock, "pending")
+        self._is_tls = self.is_plain and hasattr(sock, "pending")
         self._poller = None
 
     def end(self, exchange):
@@ -876,8 +894,8 @@ def wait(sock, timeout, *, to_write=False):
 
     If *to_write* is true, also stop waiting if it can be written.
     """
-    if getattr(sock, "pending", int)():     # TLS has it, not the system
-        return True
+    if hasattr(type(sock), "pending") and sock.pending():
+        return True             # TLS has it, not the system
     poller = make_poller(sock)
     if poller is None:
         return any(select.select([sock], [sock] * to_write, [], timeout))
@@ -897,9 +915,9 @@ def make_poller(sock):
 
 def is_plain(sock):
     """Tell whether a ResponseIO reads what sock.makefile("rb") would."""
-    # Some classes borrow the method but are no socket.socket.
-    return (getattr(type(sock), "makefile", None) is socket.socket.makefile
-            and isinstance(sock, socket.socket))
+    # Some classes borrow the method but are no socket.socket, and some
+    # programs replace socket.socket.
+    return isinstance(sock, _socket) and type(sock).makefile is _makefile
 
 
 def open_reader(sock):
