@@ -108,25 +108,20 @@ _find_empty_line = re.compile(rb"\n\r?\n").search
 # In the head of a request: its end, or a field that says more about it.
 _find_extent = re.compile(
     rb"\r\n(?:\r\n|(?i:connection|content-length|transfer-encoding))").search
-_find_fields = re.compile(
+# These are rarely needed, so importing this module does not compile them.
+_REQUEST_FIELDS = (
     rb"\r\n(connection|upgrade|content-length|transfer-encoding)[ \t]*:"
-    rb"[ \t]*((?:[^\n]|\n[ \t])*?)[ \t]*(?=\r\n[^ \t])").findall
-# What follows 101 (Switching Protocols) is not HTTP.
-_is_interim_line = re.compile(rb"HTTP/1\.. 1(?!01)[0-9]{2}[ \r\n]").match
-_is_sound_line = re.compile(
-    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n").fullmatch
+    rb"[ \t]*((?:[^\n]|\n[ \t])*?)[ \t]*(?=\r\n[^ \t])")
+_SOUND_LINE = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n"
 
-_is_usual_length = re.compile(r"[0-9]{1,18}").fullmatch
-
-# Lines of the chunked coding, and what can be the beginning of one.
-_SIZE = rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?"
-_FIRST_SIZE = (re.compile(_SIZE + rb"(\r?\n)").match,
-               re.compile(rb"(?:%b\r?)?" % _SIZE).fullmatch)
-_NEXT_SIZE = (re.compile(rb"\r\n" + _SIZE + rb"(\r?\n)").match,
-              re.compile(rb"\r?|\r\n(?:%b\r?)?" % _SIZE).fullmatch)
-_usual_size = re.compile(rb"\r\n([1-9A-Fa-f][0-9A-Fa-f]{0,15})\r\n").match
-_TRAILER = (re.compile(rb"([^\n]*)\n").match,
-            re.compile(rb"[^\n]*").fullmatch)
+# Lines of the chunked coding.  The second group is the end of the line, or
+# None if what follows is still to come.
+_SIZE = (rb"(?:([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?"
+         rb"(?:(\r?\n)|\r?\Z)|\Z)")
+_match_first = re.compile(_SIZE).match
+_match_next = re.compile(rb"\r\n%b|\r?\Z" % _SIZE).match
+_match_usual = re.compile(rb"\r\n([1-9A-Fa-f][0-9A-Fa-f]{0,15})\r\n").match
+_match_trailer = re.compile(rb"([^\n]*)(\n|\Z)").match
 
 _FRAMING_NAMES = frozenset(("content-length", "transfer-encoding"))
 _FIELD_NAMES = _FRAMING_NAMES | {"connection", "keep-alive",
@@ -191,10 +186,10 @@ def get_framing(method, version, status, fields, loose_fields=None):
 def _get_length(values):
     # Return the extent, and whether all peers agree on it.
     value = values[0]
-    if len(values) == 1 and _is_usual_length(value):
-        return int(value), True
-    is_clear = (value.isascii() and value.isdigit()
-                and values.count(value) == len(values))
+    is_clear = value.isascii() and value.isdigit()
+    if is_clear and len(values) == 1 and len(value) < 19:
+        return int(value), True         # this is for speed
+    is_clear = is_clear and values.count(value) == len(values)
     items = {item.strip(" \t") for item in value.split(",")}
     try:
         length = int(items.pop() if len(items) == 1 else value)
@@ -205,7 +200,7 @@ def _get_length(values):
 
 def is_sound(lines):
     """Tell whether a header section consists of header fields only."""
-    return all(_is_sound_line(line) or line in (b"\r\n", b"\n")
+    return all(re.fullmatch(_SOUND_LINE, line) or line in (b"\r\n", b"\n")
                for line in lines)
 
 
@@ -250,18 +245,21 @@ class Head(Message):
     _seen = b""             # the beginning and the end of a section
 
     def take(self, view, end):
-        known = len(self._seen)
-        if not known and view[0] in b"\r\n":
+        known, seen = 0, view
+        if self._seen:
+            known = len(self._seen)
+            seen = self._seen + view[:end]
+        elif view[0] in b"\r\n":
             # Line ends before a response are no part of it.
             start = end - len(bytes(view[:end]).lstrip(b"\r\n"))
             return start, start
-        seen = self._seen + view[:end] if known else view
         found = _find_empty_line(seen, 0, known + end)
         if found:
             end = found.end() - known
             self._seen = b""
             self.is_complete = True
-            self.is_fresh = _is_interim_line(seen) is not None
+            status = bytes(seen[9:12])
+            self.is_fresh = b"100" <= status < b"200" and status != b"101"
         else:
             seen = bytes(seen[:known + end])
             self._seen = (seen if len(seen) < 32
@@ -307,7 +305,7 @@ class Chunks(Message):
 
     def __init__(self):
         self._left = 0              # of the data of this chunk
-        self._line = _FIRST_SIZE    # what follows these
+        self._match_line = _match_first    # what follows these
         self._seen = b""            # the beginning of that line
         self._is_sound = True       # do all peers read the lines as we do?
         self._has_trailers = False
@@ -326,8 +324,8 @@ class Chunks(Message):
                 put += size
                 at += size
                 left -= size
-            elif (self._line is _NEXT_SIZE and not self._seen
-                    and (found := _usual_size(view, at, end))):
+            elif (self._match_line is _match_next and not self._seen
+                    and (found := _match_usual(view, at, end))):
                 # This is for speed.
                 left = int(found[1], 16)
                 at = found.end()
@@ -341,33 +339,32 @@ class Chunks(Message):
         return (put if self.decodes else at), at
 
     def _take_line(self, view, at, end):
-        match, can_begin = self._line
-        if not self._seen and (found := match(view, at, end)):
-            at = found.end()
+        known = len(self._seen)
+        if known:
+            line = self._seen + view[at:min(at + _MAX_LINE, end)]
+            found = self._match_line(line)
         else:
-            known = len(self._seen)
-            self._seen += view[at:min(at + _MAX_LINE, end)]
-            found = match(self._seen)
-            if not found:
-                if len(self._seen) < _MAX_LINE and can_begin(self._seen):
-                    return end
-                # It is malformed.  Let the reader see the line, then the end.
-                self.cut = self.ended = True
-                line_end = bytes(view[at:end]).find(b"\n") + 1
-                return at + line_end if line_end else end
-            at += found.end() - known
-            self._seen = b""
-        if self._line is not _TRAILER:
-            size, line_end = found.groups()
-            if line_end != b"\r\n":
+            found = self._match_line(view, at, end)
+        if found and not found[2] and len(found[0]) < _MAX_LINE:
+            self._seen = found[0]
+            return end
+        if not found or not found[2]:
+            # It is malformed.  Let the reader see the line, then the end.
+            self.cut = self.ended = True
+            line_end = bytes(view[at:end]).find(b"\n") + 1
+            return at + line_end if line_end else end
+        at += len(found[0]) - known
+        self._seen = b""
+        if self._match_line is not _match_trailer:
+            if found[2] != b"\r\n":
                 self._is_sound = False
-            self._left = int(size, 16)
-            self._line = _NEXT_SIZE if self._left else _TRAILER
+            self._left = int(found[1], 16)
+            self._match_line = _match_next if self._left else _match_trailer
         elif found[1] in (b"\r", b""):
             self.ended = True
             self.clean = self._is_sound and found[1] == b"\r"
         else:
-            self._is_sound &= bool(_is_sound_line(found[0])
+            self._is_sound &= bool(re.fullmatch(_SOUND_LINE, found[0])
                                    and found[1].endswith(b"\r"))
             self._has_trailers = True
             self.trailers_left -= 1
@@ -377,7 +374,7 @@ class Chunks(Message):
     def finish(self):
         # Some servers end the connection right after the last chunk.
         super().finish()
-        self.cut = (self._line is not _TRAILER or bool(self._seen)
+        self.cut = (self._match_line is not _match_trailer or bool(self._seen)
                     or self._has_trailers)
 
 
@@ -410,7 +407,6 @@ class NotFollowed(Message):
 
 _UNREAD = Unread()
 LOST = Lost()
-_NOT_FOLLOWED = NotFollowed()
 
 
 class Foreign(Message):
@@ -481,7 +477,8 @@ class Exchange:
         if size < 4:
             return _UNKNOWN
         framing = []
-        for name, value in _find_fields(data[:size].lower()):
+        for name, value in re.findall(_REQUEST_FIELDS,
+                                      data[:size].lower()):
             if name == b"connection":
                 self.closes |= b"close" in value
             elif name == b"upgrade":
@@ -502,7 +499,9 @@ class Exchange:
 class ResponseIO(socket.SocketIO):
     """The raw stream of one response."""
 
-    _channel = _exchange = None
+    _channel = None
+    _exchange = Exchange(None)
+    _exchange.message = NotFollowed()
 
     # SocketIO.__init__() would take a tenth of the time of a small request.
     _reading = True
@@ -521,11 +520,14 @@ class ResponseIO(socket.SocketIO):
         exchange.stream = ref(self)
 
     def begin_body(self, extent):
-        """Read the body; *extent* is that of get_framing()."""
+        """Read the body; *extent* is that of get_framing().
+
+        Return False if the connection has ended inside the head.
+        """
         exchange = self._exchange
-        head = self.message
+        head = exchange.message
         if not isinstance(head, Head):
-            return
+            return True
         if extent is ENDLESS or not head.is_complete:
             exchange.message = Endless()
         elif extent is CHUNKED:
@@ -534,25 +536,27 @@ class ResponseIO(socket.SocketIO):
             exchange.message = Body(extent)
             if not extent:
                 self._channel.end(exchange)
+        return not head.cut
 
     def take_whole(self):
         """Return the body if all of it is here, and nothing of it was read."""
-        message = self.message
+        exchange = self._exchange
+        message = exchange.message
         size = message.limit
         if (type(message) is not Body or message.is_begun
                 or len(received := self._channel.received) < size):
             return None
-        self._exchange.message = LOST      # in case it is interrupted
+        exchange.message = LOST     # in case it is interrupted
         data = bytes(received[:size])
         del received[:size]
-        self._exchange.message = _NOTHING_LEFT
-        self._channel.end(self._exchange)
+        exchange.message = _NOTHING_LEFT
+        self._channel.end(exchange)
         return data
 
     @property
     def message(self):
         """The Message that follows the response."""
-        return self._exchange.message if self._exchange else _NOT_FOLLOWED
+        return self._exchange.message
 
     @property
     def unanswered(self):
@@ -596,14 +600,14 @@ class ResponseIO(socket.SocketIO):
             sock.settimeout(timeout)
 
     def readinto(self, b):
-        exchange = self._exchange
-        if exchange is None or self._timeout_occurred or self.closed:
+        channel = self._channel
+        if channel is None or self._timeout_occurred or self.closed:
             return super().readinto(b)
+        exchange = self._exchange
         message = exchange.message
         view = memoryview(b)
         if message.ended or not view:
             return 0
-        channel = self._channel
         if len(view) > message.limit:
             view = view[:message.limit]
         exchange.message = LOST        # in case it is interrupted
