@@ -1,41 +1,30 @@
-"""Write the series as mails for one line, with a cover letter.
+"""Write the series as mails for one line, ready to be submitted.
 
 The patches in DIR apply to that line with "git am DIR/*.patch", numbered
 so that this takes them in order, and have three lines of context again,
 whatever patches/ has.  LINE is the newest that can be had, unless it or a
-checkout is named.
+checkout is named.  The author is the one that git's configuration names.
+
+Beside each patch is the text of its pull request (*.pr.md), and of its
+issue where there is none yet (*.issue.md).  0000-order.md says in which
+order to submit them.  With --dep3, DIR is a quilt series for a package
+instead: patches with DEP-3 headers, and the file series.
 """
 
 import argparse
 import contextlib
+import email.utils
 import re
+import textwrap
 from pathlib import Path
 
 from tools import bases, patches as series, targets
 from tools.common import Failure, known_line, need_program
 from tools.files import replace_files
-from tools.git import git
+from tools.git import call, git
 from tools.mails import DIFF
 
-TITLE = "Persistent connections for the library's HTTP clients"
-
-COVER = """\
-From {zero} Mon Sep 17 00:00:00 2001
-From: {author}
-Date: {date}
-Subject: [PATCH {none}/{count}] {title}
-
-http.client learns to use a connection again safely, and to notice that the
-server has closed it.  Each patch is complete: code, tests, documentation
-and NEWS entry; with it and those before it, the regression suite passes.
-
-These patches are for CPython {version}.  To apply them, in a checkout of
-it, where FOLDER has these mails:
-
-    git am FOLDER/*.patch
-
-{listing}
-"""
+ISSUES = "https://github.com/python/cpython/issues/"
 
 
 def add_arguments(parser):
@@ -46,6 +35,8 @@ def add_arguments(parser):
                         help="export for this checkout or source tree")
     parser.add_argument("--upto", metavar="NAME",
                         help="the last patch to export (default: all)")
+    parser.add_argument("--dep3", action="store_true",
+                        help="write a quilt series with DEP-3 headers")
     # For tests: a series other than patches/.
     parser.add_argument("--patches", metavar="DIR", help=argparse.SUPPRESS)
 
@@ -53,24 +44,32 @@ def add_arguments(parser):
 def run(args):
     need_program("git")
     folder = _empty(args.dir)
+    author = _author()
     patches = series.load(args.upto, folder=args.patches)
     with _target(args, patches) as (target, version):
-        mails = [_numbered(mail, number, len(patches)) for number, mail
-                 in enumerate(_mails(patches, target), 1)]
+        mails = [_signed(mail, author) for mail in _mails(patches, target)]
         _see_that_they_apply(mails, patches, target)
-    names = [f"{number:04d}-{patch.name}.patch"
-             for number, patch in enumerate(patches, 1)]
-    files = dict(zip(names, mails))
-    # Not *.patch: git am takes it for a patch that is broken.
-    files["0000-cover-letter.txt"] = _cover(patches, mails, version)
+    write = _quilt if args.dep3 else _submission
+    files = write(patches, mails, author, version)
     replace_files({folder / name: content
                    for name, content in files.items()})
     print(f"{folder}: {len(patches)} patches for CPython {version}, and "
-          f"0000-cover-letter.txt")
+          + ("series" if args.dep3 else "0000-cover-letter.txt"))
     if target.excludes:
         print(f"{', '.join(target.left_out)}: as in patches/, as that "
               f"CPython came without")
     return 0
+
+
+def _author():
+    """Return (name, address) of the author, as git is configured."""
+    # Without this, git makes an address of the names of user and machine.
+    done = call("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
+    found = re.match(r"(.+) <(.+)> \d", done.stdout.decode("utf-8", "replace"))
+    if done.returncode or not found:
+        raise Failure("git does not know who submits the patches; tell it: "
+                      "git config --global user.name NAME, and user.email")
+    return found.groups()
 
 
 def _empty(name):
@@ -127,6 +126,14 @@ def _mails(patches, target):
                 if diff.path in here else diff.text for diff in diffs)
 
 
+def _signed(mail, author):
+    """Return the mail as one of that author."""
+    sender = email.utils.formataddr(author, "utf-8")
+    return re.sub(rb"^From: .*\n(?:[ \t].*\n)*",
+                  lambda found: f"From: {sender}\n".encode("ascii"),
+                  mail, count=1, flags=re.MULTILINE)
+
+
 def _numbered(mail, number, count):
     width = len(str(count))
     return re.sub(rb"^Subject: \[PATCH\]",
@@ -142,17 +149,54 @@ def _see_that_they_apply(mails, patches, target):
             stack.commit(mail)
 
 
-def _cover(patches, mails, version):
-    headers = [series.metadata(mail)[0] for mail in mails]
+def _submission(patches, mails, author, version):
+    """Return {name: content} of what is sent upstream."""
+    texts = patches[0].folder / "pr"
+    told = [series.metadata(mail)[0] for mail in mails]
+    files = {
+        # Not *.patch: git am takes it for a patch that is broken.
+        "0000-cover-letter.txt": _cover(texts, patches, mails, told, version),
+        "0000-order.md": _text(texts / "order.md"),
+        "whatsnew.rst": _text(texts / "whatsnew.rst", author=author[0]),
+        "ACKS.txt": _text(texts / "acks.txt", author=author[0])}
+    closing = _text(texts / "disclosure.md")
+    for number, (patch, mail) in enumerate(zip(patches, mails), 1):
+        name = f"{number:04d}-{patch.name}"
+        files[f"{name}.patch"] = _numbered(mail, number, len(mails))
+        title = f"# {told[number - 1]['Subject']}\n\n".encode()
+        text = texts / f"{patch.name}.md"
+        files[f"{name}.pr.md"] = title + _text(text) + b"\n" + closing
+        issue = texts / "issues" / text.name
+        if issue.exists():
+            files[f"{name}.issue.md"] = _text(issue)
+    return files
+
+
+def _text(path, **fields):
+    """Return a text of patches/pr/, with the fields in braces filled in."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as exc:
+        raise Failure(f"{path} cannot be read: {exc.strerror}; restore it "
+                      f"or write it") from exc
+    return (text.format(**fields) if fields else text).encode(
+        "utf-8", "surrogateescape")
+
+
+def _cover(texts, patches, mails, told, version):
     width = len(str(len(mails)))
-    listing = [f"  {patch.name}\n    {told['Subject']}"
-               for patch, told in zip(patches, headers)]
-    return COVER.format(
-        zero="0" * 40, author=f"{headers[-1]['Author']} "
-        f"<{headers[-1]['Email']}>", date=headers[-1]["Date"],
-        none="0" * width, count=len(mails), title=TITLE, version=version,
+    listing = [f"  {patch.name}\n    {headers['Subject']}"
+               for patch, headers in zip(patches, told)]
+    author = f"{told[-1]['Author']} <{told[-1]['Email']}>"
+    return _text(
+        texts / "cover.txt", zero="0" * 40, author=author,
+        date=told[-1]["Date"], none="0" * width, count=len(mails),
+        # A checkout's folder is nobody else's business.
+        version=version.partition(" in ")[0],
         listing="\n".join(listing + [""] + _stat(mails)),
-    ).encode("utf-8", "surrogateescape")
+        disclosure=textwrap.fill(
+            _text(texts / "disclosure.md").decode(), 72,
+            break_on_hyphens=False) + "\n")
 
 
 def _stat(mails):
@@ -168,3 +212,28 @@ def _stat(mails):
                 total[1] += int(removed)
     return [f"  {added:5} + {removed:4} -  {path}"
             for path, (added, removed) in sorted(totals.items())]
+
+
+def _quilt(patches, mails, author, version):
+    """Return {name: content} of a quilt series with DEP-3 headers."""
+    files = {f"{patch.name}.patch": _dep3(patch, mail, author)
+             for patch, mail in zip(patches, mails)}
+    files["series"] = "".join(f"{name}\n" for name in files).encode()
+    return files
+
+
+def _dep3(patch, mail, author):
+    headers, message = series.metadata(mail)
+    lines = message.decode("utf-8", "surrogateescape").splitlines()
+    issue = re.match(r"gh-(\d+): ", headers["Subject"])
+    date = email.utils.parsedate_to_datetime(headers["Date"])
+    fields = [f"Description: {lines[0]}",
+              *(f" {line or '.'}" for line in lines[2:]),
+              "Author: {} <{}>".format(*author),
+              "Origin: other",
+              *([f"Bug: {ISSUES}{issue.group(1)}"] if issue else []),
+              "Forwarded: no",
+              f"Last-Update: {date:%Y-%m-%d}", "---", ""]
+    diffs = series.split(mail, patch.name)[1]
+    return "\n".join(fields).encode("utf-8", "surrogateescape") + b"".join(
+        diff.text for diff in diffs)
