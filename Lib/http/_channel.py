@@ -115,6 +115,9 @@ _REQUEST_FIELDS = (
     rb"\r\n(connection|upgrade|content-length|transfer-encoding)[ \t]*:"
     rb"[ \t]*((?:[^\n]|\n[ \t])*?)[ \t]*(?=\r\n[^ \t])")
 _SOUND_LINE = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n"
+# A few interim responses with a few fields each.
+_SOUND_INTERIM = (rb"(?:HTTP/1\.\d 1\d\d(?: [^\r\n\0]*)?\r?\n"
+                  rb"(?:%b){0,9}\r?\n){1,9}" % _SOUND_LINE)
 
 # Lines of the chunked coding.  The second group is the end of the line, or
 # None if what follows is still to come.
@@ -249,6 +252,7 @@ class Head(Message):
     limit = _HEAD_SIZE
     is_fresh = True         # until something of a final response was taken
     is_complete = False     # was the last section taken to its end?
+    status = b""            # that of this section
     _seen = b""             # the beginning and the end of a section
 
     def take(self, view, end):
@@ -265,7 +269,7 @@ class Head(Message):
             end = found.end() - known
             self._seen = b""
             self.is_complete = True
-            status = bytes(seen[9:12])
+            self.status = status = bytes(seen[9:12])
             self.is_fresh = b"100" <= status < b"200" and status != b"101"
         else:
             seen = bytes(seen[:known + end])
@@ -435,6 +439,7 @@ class Exchange:
     begun -- whether getresponse() has returned the response, or never will
     closes -- whether the request asks to close the connection
     upgrades -- whether it asks for another protocol
+    continued -- whether 100 (Continue) was received and dropped
     unsent -- false if the request was sent whole: how many bytes are missing,
         or _UNKNOWN.  None if nothing was sent by way of Channel.sendall(), as
         by a subclass that has a send() of its own.
@@ -442,7 +447,7 @@ class Exchange:
 
     message = _UNREAD
     stream = None               # a weak reference to the ResponseIO
-    closes = upgrades = False
+    closes = upgrades = continued = False
     _chunks = None              # follows the body of the request
 
     def __init__(self, method, target=None, unsent=None):
@@ -750,11 +755,12 @@ class Channel:
             del self.received[:end]
             self.end(exchange)
 
-    def poll(self, timeout=0):
+    def poll(self, timeout=0, known=0):
         """Wait for the next response, or for the end of the connection.
 
         Return False if neither has come within *timeout* seconds.  Line ends
-        (RFC 9112, section 9.2) and what TLS receives for itself do not count.
+        (RFC 9112, section 9.2) and what TLS receives for itself do not count,
+        nor do the first *known* bytes of the response.
         """
         if self.sock.fileno() < 0:      # somebody has closed it
             self.ended = True
@@ -764,7 +770,7 @@ class Channel:
         rounds = 0
         while rounds < MAX_EMPTY:
             self.received = self.received.lstrip(b"\r\n")
-            if self.received or self.ended:
+            if len(self.received) > known or self.ended:
                 break
             if not wait(self.sock, timeout):
                 return False
@@ -776,6 +782,42 @@ class Channel:
         else:
             self.ended = True           # there is no end to it
         return True
+
+    def await_continue(self, timeout):
+        """Wait until the server wants the body of the request.
+
+        It does after 100 (Continue), which is dropped and returned with the
+        interim responses before it.  If nothing decides within *timeout*
+        seconds, return b"".  If a final response or the end of the connection
+        comes first, return None.  All of that is left for the response.
+        """
+        if not self.exchanges or not self.exchanges[0].unsent:
+            return b""      # all is sent, or another response comes first
+        deadline = time.monotonic() + min(timeout, _MAX_TIMEOUT)
+        head = Head()
+        end = 0
+        while end <= _MAX_LINE and self.poll(deadline - time.monotonic(), end):
+            if self.ended:
+                return None
+            data = bytes(self.received[end:])
+            end += head.take(data, len(data))[1]
+            if head.is_complete and not head.is_fresh:
+                # begin() may take for a 100 what is not written like one.
+                return None if head.status > b"100" else b""
+            if head.is_complete and head.status == b"100":
+                return self._drop_interim(end)
+        return b""
+
+    def _drop_interim(self, end):
+        data = bytes(self.received[:end])
+        if not re.fullmatch(_SOUND_INTERIM, data):
+            return b""      # begin() has to see it
+        exchange = self.exchanges[0]
+        exchange.continued = True
+        del self.received[:end]
+        if self.received[9:10] not in (b"", b"1"):
+            exchange.unsent = _UNKNOWN      # it has answered before the body
+        return data
 
     def _receive(self):
         # Receive without waiting.  Return False if nothing has come.
