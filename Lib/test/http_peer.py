@@ -14,10 +14,13 @@ by itself.
         ...
 """
 
+import contextlib
 import http.client
+import io
 import os
 import select
 import selectors
+import shutil
 import socket
 import struct
 import sys
@@ -31,6 +34,9 @@ try:
     import ssl
 except ImportError:
     ssl = None
+
+# This also skips the modules that import this one.
+support.requires_working_socket(module=True)
 
 HOST = socket_helper.HOST
 
@@ -69,6 +75,9 @@ def chunked(*lines):
             + b"".join(lines))
 
 
+# What must never be taken for a response.
+FORGED = response(b"forged")
+
 # The method of a request and a whole response, for each way to frame one.
 FRAMINGS = {
     "Content-Length": ("GET", response(b"first")),
@@ -84,6 +93,64 @@ FRAMINGS = {
 }
 
 
+def _readinto(received):
+    buffer = bytearray(2)
+    while n := received.readinto(buffer):
+        yield bytes(buffer[:n])
+
+
+def _peek(received):
+    while data := received.peek():
+        part = received.read(min(2, len(data)))
+        if not data.startswith(part):
+            raise AssertionError(f"peeked at {data}, and read {part}")
+        yield part
+
+
+def _copy(file):
+    target = io.BytesIO()
+    try:
+        shutil.copyfileobj(file, target, 2)
+    finally:
+        yield target.getvalue()
+
+
+def _read_text(received):
+    file = io.TextIOWrapper(received, "iso-8859-1", newline="\n")
+    while data := file.read(1):
+        yield data.encode("iso-8859-1")
+
+
+# Ways to read a response: functions that return an iterable of its parts.
+READERS = {
+    "read": lambda received: [received.read()],
+    "read(-1)": lambda received: [received.read(-1)],
+    "read(1), read": lambda received: (
+        received.read(size) for size in (1, None)),
+    "read(2)": lambda received: iter(lambda: received.read(2), b""),
+    "read(100)": lambda received: iter(lambda: received.read(100), b""),
+    "read1": lambda received: iter(received.read1, b""),
+    "read1(2)": lambda received: iter(lambda: received.read1(2), b""),
+    "readinto": _readinto,
+    "readline": lambda received: iter(received.readline, b""),
+    "readline(2)": lambda received: iter(lambda: received.readline(2), b""),
+    "iter": iter,
+    "peek": _peek,
+    "copyfileobj": _copy,
+    "BufferedReader": lambda received: iter(
+        lambda reader=io.BufferedReader(received): reader.read(1), b""),
+    "TextIOWrapper": _read_text,
+}
+# These leave chunks as they were sent.
+FP_READERS = {
+    "fp.read": lambda received: [received.fp.read()],
+    "fp.read(3)": lambda received: iter(lambda: received.fp.read(3), b""),
+    "fp.read1": lambda received: iter(received.fp.read1, b""),
+    "fp.readline": lambda received: iter(received.fp.readline, b""),
+    "copyfileobj(fp)": lambda received: _copy(received.fp),
+}
+
+
 def wait_readable(sock):
     """Wait until something from the peer has reached the client's *sock*."""
     with selectors.DefaultSelector() as selector:
@@ -92,12 +159,75 @@ def wait_readable(sock):
             raise AssertionError("nothing has reached the client")
 
 
-def in_pieces(size):
-    """Return a mixin for Peer.connect(): receive *size* bytes at once."""
+def in_pieces(*sizes):
+    """Return a mixin for Peer.connect(): receive so many bytes at a time.
+
+    The last of *sizes* holds for all that follows.
+    """
+    sizes = list(sizes)
+
     class Pieces:
         def recv_into(self, buffer, *args):
+            size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
             return super().recv_into(memoryview(buffer)[:size], *args)
     return Pieces
+
+
+class SocketWrapper:
+    """A socket of some other kind, such as pyOpenSSL's."""
+
+    def __init__(self, sock):
+        self.makefile = sock.makefile
+        self.sendall = sock.sendall
+        self.fileno = sock.fileno
+        self.close = sock.close
+
+
+class OwnReader(http.client.HTTPResponse):
+    """A response class that makes a stream of its own."""
+
+    buffering = -1
+
+    def __init__(self, sock, *args, **kwargs):
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = sock.makefile("rb", self.buffering)
+
+
+def read_from_file(data, cls=io.BytesIO):
+    """Return a response that is read from a file, not from a connection."""
+    class Socket:
+        def makefile(self, mode):
+            return cls(data)
+
+    received = http.client.HTTPResponse(Socket())
+    received.begin()
+    return received
+
+
+# Scripts for a Peer.
+
+def keep(link):
+    """Answer every request."""
+    while link.answer(b"kept"):
+        pass
+
+
+def fresh(link):
+    """Answer one request, on a connection that replaces another one."""
+    link.answer(b"fresh")
+
+
+def answering(*answers, end=None):
+    """Return a script: send one of *answers* for each request, then end."""
+    def script(link):
+        for answer in answers:
+            if link.request() is None:
+                return
+            link.send(answer)
+        if end is not None:
+            end(link)
+    return script
 
 
 class Request:
@@ -108,9 +238,6 @@ class Request:
         self.method, self.target, self.version = line.split(b" ")
         self.headers = headers
         self.body = body
-
-    def __repr__(self):
-        return f"<Request {self.line} {self.body!r}>"
 
 
 class Link:
@@ -130,6 +257,11 @@ class Link:
             raise
         except OSError:
             return None
+
+    def read_head(self):
+        """Receive a request without its body."""
+        while self.reader.readline() not in (b"\r\n", b""):
+            pass
 
     def _request(self):
         line = self.reader.readline()
@@ -222,8 +354,7 @@ class Peer:
         self.requests = []
         self.accepted = 0
         self._links = []
-        self._threads = []      # the one that accepts connections
-        self._scripts = []      # those that serve them
+        self._threads = []      # first the one that accepts connections
         self._starting = threading.Lock()
         self._clients = []
         self._errors = []
@@ -241,23 +372,20 @@ class Peer:
         self._listener.listen()
         # A blocked accept() is not woken by close() everywhere; this is.
         self._wake, self._woken = socket.socketpair()
-        self._start(self._threads, self._accept)
+        self._start(self._accept)
         return self
 
     def __exit__(self, exc_type, exc, tb):
         for client in self._clients:
             client.close()
         self._wake.close()
-        # First the thread that starts the others.
-        for thread in self._threads:
-            threading_helper.join_thread(thread)
+        threading_helper.join_thread(self._threads[0])
         for link in list(self._links):
             try:
                 socket.socket.shutdown(link.sock, socket.SHUT_RDWR)
             except OSError:
                 pass
-        for thread in self._scripts:
-            threading_helper.join_thread(thread)
+        self.join()
         for link in self._links:
             link.close()
         self._listener.close()
@@ -309,14 +437,14 @@ class Peer:
     def join(self):
         """Wait until the scripts that have begun are over."""
         with self._starting:
-            threads = list(self._scripts)
+            threads = self._threads[1:]
         for thread in threads:
             threading_helper.join_thread(thread)
 
-    def _start(self, threads, function, *args):
+    def _start(self, function, *args):
         thread = threading.Thread(target=function, args=args)
         with self._starting:
-            threads.append(thread)
+            self._threads.append(thread)
             thread.start()
 
     def _accept(self):
@@ -327,7 +455,7 @@ class Peer:
             sock = self._listener.accept()[0]
             number = self.accepted
             self.accepted += 1
-            self._start(self._scripts, self._serve, sock, number)
+            self._start(self._serve, sock, number)
 
     def _serve(self, sock, number):
         try:
@@ -335,8 +463,11 @@ class Peer:
             # What is sent in pieces goes out in pieces, and at once.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             if self.server_context is not None:
-                sock = self._wrap(sock)
-                if sock is None:
+                try:
+                    sock = self.server_context.wrap_socket(
+                        sock, server_side=True)
+                except OSError:     # the client has given up
+                    sock.close()
                     return
             link = Link(self, sock, number)
             self._links.append(link)
@@ -349,12 +480,63 @@ class Peer:
         except BaseException as exc:
             self._errors.append(exc)
 
-    def _wrap(self, sock):
-        try:
-            return self.server_context.wrap_socket(sock, server_side=True)
-        except OSError:     # the client has given up
-            sock.close()
-            return None
+
+class PeerTestCase(unittest.TestCase):
+    """Tests of one connection object; over_tls() sets *tls*."""
+
+    tls = None
+
+    @contextlib.contextmanager
+    def serve(self, *scripts, cls=None, mixin=None):
+        """Provide a connection to self.peer, which runs these scripts."""
+        with Peer(*scripts, fresh, tls=self.tls) as self.peer:
+            yield self.peer.connect(cls, mixin=mixin)
+
+    @contextlib.contextmanager
+    def answered(self, data, end=Link.close, **kwargs):
+        """Like serve(), with a request that *data*, then *end*, answers."""
+        with (self.subTest(data=data, end=end),
+              self.serve(answering(data, end=end), **kwargs) as conn):
+            conn.request("GET", "/")
+            yield conn
+
+    def start(self, *segments, end=None, cls=None, mixin=None, **kwargs):
+        """Return an open connection to a server that waits for go_on().
+
+        Upon go_on() it sends the next one of *segments*, the first of which
+        is an answer to a request; after the last one, it calls end(link).
+        """
+        def script(link):
+            link.request()
+            for segment in segments:
+                allowed.acquire(timeout=SHORT_TIMEOUT)
+                link.send(segment)
+            allowed.acquire(timeout=SHORT_TIMEOUT)
+            if end is not None:
+                end(link)
+            link.wait_closed()
+
+        allowed = threading.Semaphore(0)
+        self.go_on = allowed.release
+        self.peer = self.enterContext(
+            Peer(script, fresh, tls=self.tls, **kwargs))
+        self.addCleanup(allowed.release, len(segments) + 1)
+        conn = self.peer.connect(cls, mixin=mixin)
+        conn.connect()
+        return conn
+
+    def get(self, conn, method="GET", body=None):
+        conn.request(method, "/", body)
+        return conn.getresponse()
+
+    def check_no_response(self, conn):
+        with self.assertRaises(http.client.ResponseNotReady):
+            conn.getresponse()
+
+    def check_fresh(self, conn):
+        """Check that the next request goes over a new connection."""
+        self.assertEqual(self.get(conn).read(), b"fresh")
+        self.assertEqual(self.peer.accepted, 2)
 
 
 class DestructorTestCase(unittest.TestCase):

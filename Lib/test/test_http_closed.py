@@ -1,24 +1,17 @@
 """ConnectionClosed: the exceptions raised if the server closes."""
 
-import contextlib
 import copy
 import errno
 import http.client
 import io
 import pickle
-import threading
 import unittest
 import weakref
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 from test import support
-from test.http_peer import (Link, Peer, chunked, over_tls, response,
+from test.http_peer import (READERS, Link, PeerTestCase, answering, chunked,
+                            over_tls, read_from_file, response, ssl,
                             wait_readable)
-
-try:
-    import ssl
-except ImportError:
-    ssl = None
-
-support.requires_working_socket(module=True)
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 SECTION = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: y\r\n"
@@ -27,129 +20,93 @@ INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
 # What comes before the end of the connection, and the class that is raised,
 # beside ConnectionClosed, by getresponse() or by reading the body.
 CUT = [
-    (b"", http.client.RemoteDisconnected),
-    (INTERIM, http.client.RemoteDisconnected),
-    (b"H", http.client.BadStatusLine),
-    (b"HTTP/1.1 200 OK", http.client.BadStatusLine),
-    (INTERIM + b"HTTP/1.1 200", http.client.BadStatusLine),
-    (b"HTTP/1.1 200 OK\r\n", http.client.IncompleteRead),
-    (SECTION, http.client.IncompleteRead),
-    (SECTION + b"Z", http.client.IncompleteRead),
-    (INTERIM + SECTION, http.client.IncompleteRead),
-    (LENGTH, http.client.IncompleteRead),
-    (LENGTH + b"abc", http.client.IncompleteRead),
-    (chunked(), http.client.IncompleteRead),
-    (chunked(b"3\r\nab"), http.client.IncompleteRead),
-    (chunked(b"3\r\nabc\r\n0\r\nX: y"), http.client.IncompleteRead),
+    (b"", RemoteDisconnected),
+    (INTERIM, RemoteDisconnected),
+    (b"H", BadStatusLine),
+    (b"HTTP/1.1 200 OK", BadStatusLine),
+    (INTERIM + b"HTTP/1.1 200", BadStatusLine),
+    (b"HTTP/1.1 200 OK\r\n", IncompleteRead),
+    (SECTION, IncompleteRead),
+    (SECTION + b"Z", IncompleteRead),
+    (INTERIM + SECTION, IncompleteRead),
+    (LENGTH, IncompleteRead),
+    (LENGTH + b"abc", IncompleteRead),
+    (chunked(), IncompleteRead),
+    (chunked(b"3\r\nab"), IncompleteRead),
+    (chunked(b"3\r\nabc\r\n0\r\nX: y"), IncompleteRead),
 ]
 
-READERS = {
-    "read": lambda received: received.read(),
-    "read(1)": lambda received: [*iter(lambda: received.read(1), b"")],
-    "read1": lambda received: [*iter(received.read1, b"")],
-    "readinto": lambda received: [
-        *iter(lambda: received.readinto(bytearray(2)), 0)],
-    "readline": lambda received: [*received],
-    "peek": lambda received: received.read(2) and received.peek(),
-}
 
+class ClosedTestCase(PeerTestCase):
 
-def check_copies(test, exc):
-    """Check that copies are equal to *exc* in all that can be seen."""
-    copies = [copy.copy(exc), copy.deepcopy(exc)]
-    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        copies.append(pickle.loads(pickle.dumps(exc, protocol)))
-    for other in copies:
-        test.assertIs(type(other), type(exc))
-        test.assertEqual(other.args, exc.args)
-        test.assertEqual(str(other), str(exc))
-        test.assertEqual(repr(other), repr(exc))
-        test.assertEqual(vars(other), vars(exc))
-
-
-class ClosedTestCase(unittest.TestCase):
-
-    tls = None
-
-    @contextlib.contextmanager
-    def serve(self, data, end=Link.close, cls=None):
-        """Give a connection over which a request has been sent; *data*,
-        then the end, is the answer."""
-        def script(link):
-            link.request()
-            link.send(data)
-            end(link)
-
-        with self.subTest(data=data), Peer(script, tls=self.tls) as peer:
-            conn = peer.connect(cls)
-            conn.request("GET", "/")
-            yield conn
+    def check_copies(self, exc):
+        """Check that copies are equal to *exc* in all that can be seen."""
+        copies = [copy.copy(exc), copy.deepcopy(exc)]
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            copies.append(pickle.loads(pickle.dumps(exc, protocol)))
+        for other in copies:
+            self.assertIs(type(other), type(exc))
+            for show in vars, str, repr, lambda exc: exc.args:
+                self.assertEqual(show(other), show(exc))
 
     def check_raises(self, cls, function, *args):
         """Check that *function* raises *cls*, as a ConnectionClosed."""
         with self.assertRaises(http.client.ConnectionClosed) as caught:
             function(*args)
         self.assertIsInstance(caught.exception, cls)
-        check_copies(self, caught.exception)
+        self.check_copies(caught.exception)
         return caught.exception
 
 
 @over_tls
 class CutTests(ClosedTestCase):
 
-    def get(self, conn, reader):
+    def read(self, conn, reader="read"):
         with conn.getresponse() as received:
-            READERS[reader](received)
+            list(READERS[reader](received))
 
     def test_each_phase(self):
-        ends = [Link.close] if self.tls is None else [Link.close, Link.end_tls]
-        for end in ends:
+        for end in (Link.close, Link.end_tls) if self.tls else (Link.close,):
             for data, cls in CUT:
-                with self.subTest(end=end), self.serve(data, end) as conn:
-                    self.check_raises(cls, self.get, conn, "read")
+                with self.answered(data, end) as conn:
+                    self.check_raises(cls, self.read, conn)
 
     def test_each_way_of_reading(self):
         for reader in READERS:
             for data in LENGTH + b"ab", chunked(b"3\r\nab"):
-                with self.subTest(reader=reader), self.serve(data) as conn:
-                    self.check_raises(http.client.IncompleteRead,
-                                      self.get, conn, reader)
+                with self.subTest(reader=reader), self.answered(data) as conn:
+                    self.check_raises(IncompleteRead, self.read, conn, reader)
 
     def test_exceptions_are_in_no_cycle(self):
         # Otherwise sockets stay open until the garbage collector runs.
         for data, _ in CUT:
             for end in Link.close, Link.reset:
-                with self.serve(data, end) as conn, support.disable_gc():
+                with self.answered(data, end) as conn, support.disable_gc():
                     try:
-                        self.get(conn, "read")
+                        self.read(conn)
                     except http.client.ConnectionClosed as exc:
                         reference = weakref.ref(exc)
                     self.assertIsNone(reference())
 
     def test_reset_before_the_response(self):
-        with self.serve(b"", Link.reset) as conn:
-            exc = self.check_raises(http.client.RemoteDisconnected,
-                                    conn.getresponse)
+        with self.answered(b"", Link.reset) as conn:
+            exc = self.check_raises(RemoteDisconnected, conn.getresponse)
             self.assertIsInstance(exc, ConnectionResetError)
             self.assertEqual(exc.errno, errno.ECONNRESET)
 
     def test_reset_in_the_response(self):
-        go_on = threading.Event()
-
-        def end(link):
-            go_on.wait(support.SHORT_TIMEOUT)
-            link.reset()
-
         for data in (SECTION, LENGTH + b"a", chunked(b"1\r\na"),
                      chunked(b"2\r\na")):
-            go_on.clear()
-            with self.serve(data, end) as conn:
-                function = conn.getresponse
+            with self.subTest(data=data):
+                conn = self.start(data, end=Link.reset)
+                conn.request("GET", "/")
+                self.go_on()
                 if data is SECTION:
                     self.assertTrue(conn.poll_response(support.SHORT_TIMEOUT))
+                    function = conn.getresponse
                 else:
                     function = conn.getresponse().read
-                go_on.set()
+                self.go_on()
                 exc = self.check_raises(ConnectionResetError, function)
                 self.assertEqual(exc.errno, errno.ECONNRESET)
                 self.assertIs(type(exc.__cause__), ConnectionResetError)
@@ -158,22 +115,16 @@ class CutTests(ClosedTestCase):
 class OtherTests(ClosedTestCase):
 
     def test_before_the_request(self):
-        with self.serve(response(b"first")) as conn:
+        with self.answered(response(b"first")) as conn:
             self.assertEqual(conn.getresponse().read(), b"first")
             wait_readable(conn.sock)
             conn.auto_open = 0
-            self.check_raises(http.client.RemoteDisconnected,
-                              conn.request, "GET", "/")
+            self.check_raises(RemoteDisconnected, conn.request, "GET", "/")
 
     def test_proxy(self):
         for data, _ in CUT[:9]:
-            def script(link):
-                link.request()
-                link.send(data)
-                link.close()
-
-            with self.subTest(data=data), Peer(script) as peer:
-                conn = peer.connect()
+            with (self.subTest(data=data),
+                  self.serve(answering(data, end=Link.close)) as conn):
                 conn.set_tunnel("example.com", 80)
                 self.check_raises(Exception, conn.connect)
 
@@ -187,8 +138,7 @@ class OtherTests(ClosedTestCase):
 
         data = bytes(8_000_000)
         for body in data, io.BytesIO(data), iter([data[:65536]] * 122):
-            with self.subTest(body=type(body)), Peer(script) as peer:
-                conn = peer.connect()
+            with self.subTest(body=type(body)), self.serve(script) as conn:
                 self.check_raises(ConnectionError,
                                   conn.request, "POST", "/", body)
                 received = conn.getresponse()
@@ -196,23 +146,18 @@ class OtherTests(ClosedTestCase):
                 self.assertEqual(received.read(), b"too large")
 
     def test_response_from_a_file(self):
-        class Socket:
-            def makefile(self, mode):
-                return io.BytesIO(LENGTH + b"abc")
-
-        received = http.client.HTTPResponse(Socket())
-        received.begin()
-        exc = self.check_raises(http.client.IncompleteRead, received.read)
+        received = read_from_file(LENGTH + b"abc")
+        exc = self.check_raises(IncompleteRead, received.read)
         self.assertEqual((exc.partial, exc.expected), (b"abc", 7))
         for text in str(exc), repr(exc):
-            self.assertEqual(text,
-                             "IncompleteRead(3 bytes read, 7 more expected)")
+            self.assertEqual(
+                text, "IncompleteRead(3 bytes read, 7 more expected)")
 
     def test_malformed_chunk(self):
         # This is an error of the server, but it has not closed.
-        with self.serve(chunked(b"zz\r\n"), Link.wait_closed) as conn:
+        with self.answered(chunked(b"zz\r\n"), Link.wait_closed) as conn:
             received = conn.getresponse()
-            with self.assertRaises(http.client.IncompleteRead) as caught:
+            with self.assertRaises(IncompleteRead) as caught:
                 received.read()
             self.assertNotIsInstance(caught.exception,
                                      http.client.ConnectionClosed)
@@ -261,7 +206,7 @@ class ErrorTests(ClosedTestCase):
                                  (error.errno, error.strerror, str(error)))
                 self.assertIs(exc.__cause__, error)
                 self.assertEqual(vars(exc), vars(error))
-                check_copies(self, exc)
+                self.check_copies(exc)
 
     # Guard: other errors say nothing of an end.
     def test_other_errors(self):
@@ -275,9 +220,9 @@ class ErrorTests(ClosedTestCase):
         closed = http.client.ConnectionClosed
         self.assertFalse(issubclass(closed,
                                     (OSError, http.client.HTTPException)))
-        self.assertTrue(issubclass(http.client.RemoteDisconnected, closed))
-        for cls in (http.client.IncompleteRead, http.client.BadStatusLine,
-                    http.client.NotConnected, ConnectionError):
+        self.assertTrue(issubclass(RemoteDisconnected, closed))
+        for cls in (IncompleteRead, BadStatusLine, http.client.NotConnected,
+                    ConnectionError):
             with self.subTest(cls=cls):
                 self.assertFalse(issubclass(cls, closed))
         self.assertIn("ConnectionClosed", http.client.__all__)

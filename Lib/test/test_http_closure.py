@@ -10,35 +10,29 @@ import io
 import os
 import select
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 import unittest
 from http.client import HTTPConnection, RemoteDisconnected
 from test import support
+from test.http_peer import (CERTFILE, FRAMINGS, HOST, Link, Peer, PeerTestCase,
+                            answering, fresh, in_pieces, keep, over_tls,
+                            response, ssl, wait_readable)
 from test.support.script_helper import assert_python_ok
 from unittest import mock
-from test import http_peer
 
 try:
     import resource
 except ImportError:
     resource = None
 
-CERTFILE, HOST, ssl = http_peer.CERTFILE, http_peer.HOST, http_peer.ssl
-FRAMINGS, Peer = http_peer.FRAMINGS, http_peer.Peer
-in_pieces, response = http_peer.in_pieces, http_peer.response
-wait_readable = http_peer.wait_readable
-
-support.requires_working_socket(module=True)
-
 TIMEOUT = response(b"", status=b"408 Request Timeout")
 
 # What a server does with an idle connection that must not be used then.
 ENDS = {
-    "FIN": lambda link: link.close(),
-    "RST": lambda link: link.reset(),
+    "FIN": Link.close,
+    "RST": Link.reset,
     "408 and FIN": lambda link: (link.send(TIMEOUT), link.close()),
     "408": lambda link: link.send(TIMEOUT),
     "a response": lambda link: link.send(response(b"stray")),
@@ -46,41 +40,24 @@ ENDS = {
     "garbage": lambda link: link.send(b"\0"),
 }
 TLS_ENDS = {
-    "close_notify": lambda link: link.end_tls(),
+    "close_notify": Link.end_tls,
     "408 and close_notify": lambda link: (link.send(TIMEOUT), link.end_tls()),
 }
 
-
-def fresh(link):
-    """The script for a connection that replaces another one."""
-    link.answer(b"fresh")
+answer_and_close = answering(response(b"one"), end=Link.close)
 
 
-def answer_and_close(link):
-    link.answer(b"one")
-    link.close()
-
-
-def keep(link):
-    while link.answer(b"kept"):
-        pass
-
-
-def get(conn, method="GET", body=None):
-    conn.request(method, "/", body)
-    return conn.getresponse().read()
-
-
-class ClosureTestCase(unittest.TestCase):
-
-    tls = None
+class ClosureTestCase(PeerTestCase):
 
     def ends(self):
         return ENDS | TLS_ENDS if self.tls else ENDS
 
+    def post(self, conn):
+        return self.get(conn, "POST", b"body").read()
+
     @contextlib.contextmanager
-    def idle(self, act, cls=None, mixin=None):
-        """Provide (peer, connection) after one exchange and act(link)."""
+    def idle(self, act, **kwargs):
+        """Provide a connection after one exchange and act(link)."""
         go_on = threading.Event()
 
         def script(link):
@@ -90,26 +67,26 @@ class ClosureTestCase(unittest.TestCase):
             if not link.reader.closed:
                 keep(link)
 
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect(cls, mixin=mixin)
-            self.assertEqual(get(conn), b"first")
+        with self.serve(script, **kwargs) as conn:
+            conn.connect()      # so that the first request looks at it, too
+            self.assertEqual(self.get(conn).read(), b"first")
             go_on.set()
             wait_readable(conn.sock)
-            yield peer, conn
+            yield conn
 
     def check_replaced(self, send, body=b"body", **kwargs):
         """send(conn) sends *body* once, over a new connection."""
         for name, act in self.ends().items():
             with (self.subTest(name, send=send),
-                  self.idle(act, **kwargs) as (peer, conn)):
+                  self.idle(act, **kwargs) as conn):
                 send(conn)
                 self.assertEqual(conn.getresponse().read(), b"fresh")
                 self.assertEqual([(number, request.body)
-                                  for number, request in peer.requests],
+                                  for number, request in self.peer.requests],
                                  [(0, b""), (1, body)])
 
 
-@http_peer.over_tls
+@over_tls
 class ReplacedTests(ClosureTestCase):
 
     def test_every_kind_of_request(self):
@@ -128,11 +105,6 @@ class ReplacedTests(ClosureTestCase):
 
     def test_bytes_after_a_response(self):
         # None of them has been received when the response ends.
-        def script(link):
-            link.request()
-            link.send(message + extra)
-            link.answer(b"kept")
-
         for name, (method, message) in FRAMINGS.items():
             for size, extra, expected in (
                 (1, response(b"stray"), b"fresh"), (1, b"H", b"fresh"),
@@ -140,10 +112,10 @@ class ReplacedTests(ClosureTestCase):
                 (2, b"\r\n\0", b"fresh"),
             ):
                 with (self.subTest(name, size=size, extra=extra),
-                      Peer(script, fresh, tls=self.tls) as peer):
-                    conn = peer.connect(mixin=in_pieces(size))
-                    get(conn, method)
-                    self.assertEqual(get(conn, "POST", b"body"), expected)
+                      self.serve(answering(message + extra, end=keep),
+                                 mixin=in_pieces(size)) as conn):
+                    self.get(conn, method).read()
+                    self.assertEqual(self.post(conn), expected)
 
     def test_subclass_that_sends_by_itself(self):
         base = http.client.HTTPSConnection if self.tls else HTTPConnection
@@ -159,49 +131,38 @@ class ReplacedTests(ClosureTestCase):
                             cls=Connection)
 
     def test_each_connection_ends(self):
-        with Peer(*[answer_and_close] * 5, tls=self.tls) as peer:
-            conn = peer.connect()
+        with self.serve(*[answer_and_close] * 5) as conn:
             for _ in range(5):
-                self.assertEqual(get(conn, "POST", b"body"), b"one")
+                self.assertEqual(self.post(conn), b"one")
                 wait_readable(conn.sock)
-            self.assertEqual(peer.accepted, 5)
+            self.assertEqual(self.peer.accepted, 5)
 
     def test_opened_explicitly(self):
-        with Peer(lambda link: link.close(), fresh, tls=self.tls) as peer:
-            conn = peer.connect()
+        with self.serve(Link.close) as conn:
             conn.connect()
             wait_readable(conn.sock)
-            self.assertEqual(get(conn, "POST", b"body"), b"fresh")
+            self.assertEqual(self.post(conn), b"fresh")
 
     def test_socket_closed_by_hand(self):
-        with self.idle(lambda link: link.send(b"\r\n")) as (peer, conn):
+        with self.idle(lambda link: link.send(b"\r\n")) as conn:
             conn.sock.close()
-            self.assertEqual(get(conn, "POST", b"body"), b"fresh")
+            self.assertEqual(self.post(conn), b"fresh")
 
     def test_response_without_a_body_is_open(self):
-        def script(link):
-            link.answer(b"")
-            link.close()
-
-        with Peer(script, fresh, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/")
-            with conn.getresponse():
-                wait_readable(conn.sock)
-                self.assertEqual(get(conn, "POST", b"body"), b"fresh")
+        with self.answered(response()) as conn, conn.getresponse():
+            wait_readable(conn.sock)
+            self.assertEqual(self.post(conn), b"fresh")
 
     def test_any_timeout(self):
         for timeout in None, 0, 5:
-            with (self.subTest(timeout=timeout),
-                  self.idle(ENDS["FIN"]) as (peer, conn)):
+            with self.subTest(timeout=timeout), self.idle(Link.close) as conn:
                 conn.sock.settimeout(timeout)
-                self.assertEqual(get(conn, "POST", b"body"), b"fresh")
+                self.assertEqual(self.post(conn), b"fresh")
 
     def test_without_poll(self):
         with mock.patch.object(select, "poll", create=True):
             del select.poll
-            self.check_replaced(
-                lambda conn: conn.request("POST", "/", b"body"))
+            self.check_replaced(lambda conn: conn.request("GET", "/"), b"")
 
     @unittest.skipUnless(resource, "needs the resource module")
     @unittest.skipUnless(hasattr(select, "poll"), "needs poll()")
@@ -212,37 +173,25 @@ class ReplacedTests(ClosureTestCase):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE,
                         (soft, hard))
-        with (Peer(answer_and_close, fresh, tls=self.tls) as peer,
+        with (self.serve(answer_and_close) as conn,
               contextlib.ExitStack() as stack):
             for _ in range(1100):
                 stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
-            conn = peer.connect()
-            self.assertEqual(get(conn), b"one")
+            self.assertEqual(self.post(conn), b"one")
             self.assertGreater(conn.sock.fileno(), 1024)
             wait_readable(conn.sock)
-            self.assertEqual(get(conn, "POST", b"body"), b"fresh")
-
-    def check_refused(self, conn):
-        """Nothing is sent, and there is no connection then."""
-        with self.assertRaises(RemoteDisconnected):
-            conn.request("POST", "/", b"body")
-        self.assertIsNone(conn.sock)
+            self.assertEqual(self.post(conn), b"fresh")
 
     def test_without_auto_open(self):
         for name, act in self.ends().items():
-            with self.subTest(name), self.idle(act) as (peer, conn):
+            with self.subTest(name), self.idle(act) as conn:
                 conn.auto_open = 0
-                self.check_refused(conn)
-                self.assertEqual(len(peer.requests), 1)
+                with self.assertRaises(RemoteDisconnected):
+                    self.post(conn)
+                self.assertIsNone(conn.sock)
+                self.assertEqual(len(self.peer.requests), 1)
                 conn.connect()
-                self.assertEqual(get(conn, "POST", b"body"), b"fresh")
-
-    def test_socket_assigned_by_hand(self):
-        with self.idle(ENDS["FIN"]) as (peer, conn), Peer() as other:
-            stranger = other.connect()
-            stranger.sock, conn.sock = conn.sock, None
-            self.check_refused(stranger)
-            self.assertEqual(other.accepted, 0)
+                self.assertEqual(self.post(conn), b"fresh")
 
     def test_interrupt(self):
         # What was received by then may be lost.
@@ -252,28 +201,28 @@ class ReplacedTests(ClosureTestCase):
                 raise KeyboardInterrupt
 
         for act in ENDS["a response"], lambda link: link.send(b"\r\n"):
-            with self.idle(act, mixin=Interrupted) as (peer, conn):
+            with self.idle(act, mixin=Interrupted) as conn:
                 sock = conn.sock
                 with self.assertRaises(KeyboardInterrupt):
                     conn.request("POST", "/", b"body")
                 self.assertEqual(sock.gettimeout(), support.SHORT_TIMEOUT)
                 conn.close()
-                self.assertEqual(get(conn), b"fresh")
+                self.check_fresh(conn)
 
 
-@http_peer.over_tls
+@over_tls
 class KeptTests(ClosureTestCase):
 
     # Guard: RFC 9112, section 2.2.
     def test_line_ends(self):
         for lines in b"\r\n", b"\n", b"\r\n" * 9:
-            with (self.subTest(lines=lines), self.idle(
-                    lambda link: link.send(lines)) as (peer, conn)):
-                for _ in range(2):
-                    self.assertEqual(get(conn, "POST", b"body"), b"kept")
+            with (self.subTest(lines=lines),
+                  self.idle(lambda link: link.send(lines)) as conn):
+                self.assertEqual(self.post(conn), b"kept")
+                self.assertEqual(self.post(conn), b"kept")
 
-    def find_calls(self, function, *args):
-        calls = []
+    @support.cpython_only
+    def test_one_system_call(self):
         names = "poll", "select", "recv", "recv_into", "settimeout"
 
         def profile(frame, event, function):
@@ -282,28 +231,24 @@ class KeptTests(ClosureTestCase):
                 calls.append(function.__name__)
 
         self.addCleanup(sys.setprofile, sys.getprofile())
-        sys.setprofile(profile)
-        try:
-            function(*args)
-        finally:
-            sys.setprofile(None)
-        return calls
-
-    @support.cpython_only
-    def test_one_system_call(self):
-        with Peer(keep, tls=self.tls) as peer:
-            conn = peer.connect()
+        with self.serve(keep) as conn:
             conn.connect()
             conn.request("GET", "/")
             for _ in range(3):
                 self.assertEqual(conn.getresponse().read(), b"kept")
-                calls = self.find_calls(conn.request, "GET", "/")
+                calls = []
+                sys.setprofile(profile)
+                try:
+                    conn.request("GET", "/")
+                finally:
+                    sys.setprofile(None)
                 self.assertIn(calls, (["poll"], ["select"]))
 
     # Guard: nothing can be wrong yet, and it would cost a system call.
     def test_connection_that_request_has_just_opened(self):
-        class Connection(http.client.HTTPSConnection if self.tls
-                         else HTTPConnection):
+        base = http.client.HTTPSConnection if self.tls else HTTPConnection
+
+        class Connection(base):
             def connect(self):
                 super().connect()
                 wait_readable(self.sock)
@@ -312,115 +257,17 @@ class KeptTests(ClosureTestCase):
             link.send(response(b"hello"))
             link.request()
 
-        with Peer(script, fresh, tls=self.tls) as peer:
-            self.assertEqual(get(peer.connect(Connection)), b"hello")
+        with self.serve(script, cls=Connection) as conn:
+            self.assertEqual(self.get(conn).read(), b"hello")
 
     # Guard: what has come is of the response that is read.
     def test_response_that_is_open(self):
-        def script(link):
-            link.request()
-            link.send(response(b"x" * 99999))
-            link.answer(b"second")
-
-        with Peer(script, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/")
-            first = conn.getresponse()
+        with self.serve(answering(response(b"x" * 99999),
+                                  response(b"second"))) as conn:
+            first = self.get(conn)
             conn.request("GET", "/")
             self.assertEqual(first.read(), b"x" * 99999)
             self.assertEqual(conn.getresponse().read(), b"second")
-
-    # Guard: what cannot be asked is used as before.
-    def test_foreign_socket(self):
-        class Wrapper:
-            def __init__(self, sock):
-                self.sendall = sock.sendall
-                self.makefile = sock.makefile
-                self.close = sock.close
-
-        with Peer(keep, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.connect()
-            conn.sock = Wrapper(conn.sock)
-            for _ in range(2):
-                self.assertEqual(get(conn, "POST", b"body"), b"kept")
-
-
-class OverriddenTests(ClosureTestCase):
-
-    # httplib2 calls its connect() explicitly, and makes the socket there.
-    def test_connect_that_is_overridden(self):
-        class Connection(HTTPConnection):
-            def connect(self):
-                self.sock = socket.create_connection((self.host, self.port),
-                                                     self.timeout)
-
-        with Peer(*[answer_and_close] * 5) as peer:
-            conn = peer.connect(Connection)
-            conn.connect()
-            for _ in range(5):
-                self.assertEqual(get(conn), b"one")
-                wait_readable(conn.sock)
-            self.assertEqual(peer.accepted, 5)
-
-
-class KeyUpdater:
-    """A TLS 1.3 server that updates its keys, which module ssl cannot do.
-
-    This is "openssl s_server".  It sends what it reads from its standard
-    input, unless that is a command, and prints what it receives.
-    """
-
-    def __enter__(self):
-        if not shutil.which("openssl") or sys.platform == "win32":
-            raise unittest.SkipTest("needs a program that has s_server")
-        self._process = subprocess.Popen(
-            ["openssl", "s_server", "-accept", f"{HOST}:0", "-tls1_3",
-             "-cert", CERTFILE, "-num_tickets", "0"], bufsize=0,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
-        self._printed = b""
-        self.client = None
-        try:
-            if self._wait_for(b"ACCEPT ") is None:
-                raise unittest.SkipTest("needs s_server -num_tickets")
-            port = int(self._wait_for(b"\n").rpartition(b":")[2])
-        except BaseException:
-            self.__exit__()
-            raise
-        self.client = http.client.HTTPSConnection(
-            HOST, port, timeout=support.SHORT_TIMEOUT,
-            context=ssl.create_default_context(cafile=CERTFILE))
-        return self
-
-    def __exit__(self, *args):
-        if self.client is not None:
-            self.client.close()
-        self._process.kill()
-        self._process.communicate()     # closes the pipes, too
-
-    def _wait_for(self, mark):
-        # Return what is printed before *mark*; None if that never comes.
-        while mark not in self._printed:
-            wait_readable(self._process.stdout)
-            data = self._process.stdout.read(65536)
-            if not data:
-                return None
-            self._printed += data
-        before, _, self._printed = self._printed.partition(mark)
-        return before
-
-    def exchange(self):
-        self.client.request("GET", "/")
-        self._wait_for(b" HTTP/1.1\r\n")
-        self._wait_for(b"\r\n\r\n")
-        self._process.stdin.write(response(b"hello"))
-        return self.client.getresponse().read()
-
-    def send(self, data):
-        """Send *data*; b"k\\n" updates the keys, b"K\\n" those of both."""
-        self._process.stdin.write(data)
-        wait_readable(self.client.sock)
 
 
 @unittest.skipUnless(ssl, "needs the ssl module")
@@ -438,7 +285,7 @@ class TLS13Tests(ClosureTestCase):
                 conn.connect()
                 wait_readable(conn.sock)
                 for _ in range(3):
-                    self.assertEqual(get(conn, "POST", b"body"), b"kept")
+                    self.assertEqual(self.post(conn), b"kept")
                 self.assertEqual(peer.accepted, 1)
 
     @unittest.skipUnless(hasattr(select, "POLLRDHUP"), "needs POLLRDHUP")
@@ -452,23 +299,7 @@ class TLS13Tests(ClosureTestCase):
                 poller = select.poll()
                 poller.register(conn.sock, select.POLLRDHUP)
                 self.assertTrue(poller.poll(support.SHORT_TIMEOUT * 1000))
-                self.assertEqual(get(conn, "POST", b"body"), b"fresh")
-
-    # Nor are new keys.  What comes later is looked at, too.
-    @support.requires_subprocess()
-    def test_key_updates(self):
-        with KeyUpdater() as server:
-            server.client.connect()
-            sock = server.client.sock
-            for command in b"k\n", b"K\n", b"k\n":
-                self.assertEqual(server.exchange(), b"hello")
-                self.assertIs(server.client.sock, sock)
-                server.send(command)
-            self.assertEqual(server.exchange(), b"hello")
-            self.assertIs(server.client.sock, sock)
-            server.send(b"HTTP/1.1 200 Stray\n\n")
-            server.client.request("GET", "/")
-            self.assertIsNot(server.client.sock, sock)
+                self.assertEqual(self.post(conn), b"fresh")
 
     # Guard: nor is a request for a certificate.
     @unittest.skipUnless(ssl and hasattr(ssl.SSLSocket,
@@ -490,10 +321,68 @@ class TLS13Tests(ClosureTestCase):
             context = peer.client_context()
             context.post_handshake_auth = True
             conn = peer.connect(context=context)
-            self.assertEqual(get(conn), b"hello")
+            self.assertEqual(self.get(conn).read(), b"hello")
             asked.wait(support.SHORT_TIMEOUT)
             wait_readable(conn.sock)
-            self.assertEqual(get(conn, "POST", b"body"), b"kept")
+            self.assertEqual(self.post(conn), b"kept")
+
+
+@support.requires_subprocess()
+@unittest.skipUnless(ssl, "needs the ssl module")
+class KeyUpdateTests(unittest.TestCase):
+    """TLS 1.3 with new keys, which the ssl module cannot ask for.
+
+    The server is "openssl s_server".  It sends what it reads from its standard
+    input, unless that is a command, and prints what it receives.
+    """
+
+    def setUp(self):
+        if not shutil.which("openssl") or sys.platform == "win32":
+            self.skipTest("needs a program that has s_server")
+        self.server = self.enterContext(subprocess.Popen(
+            ["openssl", "s_server", "-accept", f"{HOST}:0", "-tls1_3",
+             "-cert", CERTFILE, "-num_tickets", "0"], bufsize=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT))
+        self.addCleanup(self.server.kill)
+        self.printed = b""
+        self.wait_for(b"ACCEPT ")
+        self.conn = http.client.HTTPSConnection(
+            HOST, int(self.wait_for(b"\n").rpartition(b":")[2]),
+            timeout=support.SHORT_TIMEOUT,
+            context=ssl.create_default_context(cafile=CERTFILE))
+        self.addCleanup(self.conn.close)
+        self.conn.connect()
+
+    def wait_for(self, mark):
+        """Return what is printed before *mark*."""
+        while mark not in self.printed:
+            wait_readable(self.server.stdout)
+            data = self.server.stdout.read(65536)
+            if not data:
+                self.skipTest("needs s_server -num_tickets")
+            self.printed += data
+        before, _, self.printed = self.printed.partition(mark)
+        return before
+
+    def send(self, data):
+        self.server.stdin.write(data)
+        wait_readable(self.conn.sock)
+
+    def test_key_updates(self):
+        sock = self.conn.sock
+        # These commands update the server's keys, and those of both.
+        for command in b"k\n", b"K\n", b"k\n", b"HTTP/1.1 200 Stray\n\n":
+            self.conn.request("GET", "/")
+            self.assertIs(self.conn.sock, sock)
+            self.wait_for(b" HTTP/1.1\r\n")
+            self.wait_for(b"\r\n\r\n")
+            self.server.stdin.write(response(b"hello"))
+            self.assertEqual(self.conn.getresponse().read(), b"hello")
+            self.send(command)
+        # What comes after new keys is looked at, too.
+        self.conn.request("GET", "/")
+        self.assertIsNot(self.conn.sock, sock)
 
 
 @support.requires_subprocess()

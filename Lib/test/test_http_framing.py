@@ -7,27 +7,17 @@ minutes.
 """
 
 import contextlib
-import io
-import shutil
 import socket
 import sys
 import unittest
-from http.client import (BadStatusLine, HTTPConnection, HTTPException,
-                         HTTPResponse, IncompleteRead, UnknownProtocol)
-from os import path
+from http.client import (BadStatusLine, HTTPException, HTTPResponse,
+                         IncompleteRead, UnknownProtocol)
 from typing import NamedTuple
 
 from test import support
-from test.support import LOOPBACK_TIMEOUT, socket_helper
-
-try:
-    import ssl
-except ImportError:
-    ssl = None
-
-support.requires_working_socket(module=True)
-
-CERTFILE = path.join(support.TEST_HOME_DIR, "certdata", "keycert.pem")
+from test.http_peer import (FORGED, FP_READERS, READERS, Peer, PeerTestCase,
+                            answering, chunked, in_pieces, over_tls, response,
+                            ssl)
 
 # What happens to the connection.
 KEPT = "kept"
@@ -52,11 +42,6 @@ def join(*fields, status=b"200 OK"):
     return b"\r\n".join([b"HTTP/1.1 " + status, *fields, b"", b""])
 
 
-def answer(body):
-    return join(b"Content-Length: %d" % len(body)) + body
-
-
-FORGED = answer(b"forged")
 CHUNKS = b"4\r\nbody\r\n0\r\n\r\n"
 LENGTH = b"Content-Length: 4"
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -107,45 +92,35 @@ for value in b"8, 8", b"+8":
     add(value, b"body", IncompleteRead, CLOSED, ends=True)
 
 # Fields in other places and spellings, and more than one.
+for kept, lines in {
+    KEPT: [b"Content-Length: 4", b"content-length:4\t", b"X: \xe9\xff",
+           b"X: a\tb", b"A:", b"A: ", b"X-Content-Length: 5", b"TE: chunked",
+           b"!#$%&'*+-.^_`|~09azAZ: x", b"X-Transfer-Encoding: chunked",
+           b"Content-Type: multipart/mixed; boundary=x", b"Connection: TE",
+           b"Content-Type: message/rfc822", b"Connection: keep-alive",
+           b"Proxy-Connection: close", b"Keep-Alive: timeout=0"],
+    CLOSED: [b"Connection: close", b"connection:\tCLOSE ",
+             b"Connection: keep-alive, close", b"Connection: close,TE",
+             b"Connection: keep-alive\r\nConnection: close",
+             b"Connection: close\r\nConnection: keep-alive",
+             b"Connection: TE,\r\n close", b"Connection : close",
+             b"A: b\r\n c\r\n d", b"Content-Length: 4, 4"],
+}.items():
+    for line in lines:
+        add([line, LENGTH], kept=kept)
+        add([LENGTH, line], kept=kept)
 for kept, sections in {
-    KEPT: [
-        b"A: b\r\nContent-Length: 4\r\nC: d", b"content-length: 4",
-        b"CONTENT-LENGTH:4", b"A:\r\nContent-Length: 4\r\nB: ",
-        b"Content-Length: 4\r\nContent-Length: 4",
-        b"Content-Length: 4\r\nA: b\r\ncontent-length:4\t",
-        b"X: \xe9\xff\r\nContent-Length: 4", b"Content-Length: 4\r\nX: a\tb",
-        b"X-Content-Length: 5\r\nContent-Length: 4",
-        b"!#$%&'*+-.^_`|~09azAZ: x\r\nContent-Length: 4",
-        b"Content-Type: multipart/mixed; boundary=x\r\nContent-Length: 4",
-        b"Content-Length: 4\r\nContent-Type: message/rfc822",
-        b"Connection: keep-alive\r\nContent-Length: 4",
-        b"Connection: TE\r\nContent-Length: 4",
-        b"Proxy-Connection: close\r\nContent-Length: 4",
-        b"Keep-Alive: timeout=0\r\nContent-Length: 4",
-        b"TE: chunked\r\nContent-Length: 4",
-        b"X-Transfer-Encoding: chunked\r\nContent-Length: 4",
-    ],
+    KEPT: [b"A: b\r\nContent-Length: 4\r\nC: d", b"content-length: 4",
+           b"CONTENT-LENGTH:4", b"Content-Length: 4\r\nA: b\r\n" + LENGTH],
     CLOSED: [       # If they differ, the first length bounds the body.
         b"Content-Length: 4\r\nContent-Length: 5",
         b"Content-Length: 4\r\nContent-Length: 04",
         b"Content-Length: 4\r\nContent-Length:",
         b"Content-Length: 4\r\nA: b\r\nContent-Length: x",
-        b"Content-Length: 4\r\nContent-Length: 4, 4",
-        b"Content-Length: 4, 4\r\nContent-Length: 4",
         b"Content-Length: 4, 4\r\nContent-Length: 4, 4",
-        b"Connection: close\r\nContent-Length: 4",
-        b"Content-Length: 4\r\nConnection: Close",
-        b"connection:\tCLOSE \r\nContent-Length: 4",
-        b"Connection: keep-alive, close\r\nContent-Length: 4",
-        b"Connection: close,TE\r\nContent-Length: 4",
-        b"Connection: keep-alive\r\nConnection: close\r\nContent-Length: 4",
-        b"Connection: close\r\nConnection: keep-alive\r\nContent-Length: 4",
-        b"Connection: TE,\r\n close\r\nContent-Length: 4",
-        b"Connection : close\r\nContent-Length: 4", b"Content-Length : 4",
-        b"Content-Length\t: 4", b"A: b\r\nContent-Length  :4\r\nC: d",
-        b"Content-Length : 4, 4", b" Content-Length: 4",
+        b"Content-Length : 4", b"Content-Length\t: 4", b" Content-Length: 4",
+        b"A: b\r\nContent-Length  :4\r\nC: d", b"Content-Length : 4, 4",
         b"\tA: b\r\nContent-Length: 4", b"A: b\r\n \r\nContent-Length: 4",
-        b"Content-Length: 4\r\nA: b\r\n c\r\n d",
         b"Content-Length: 4\r\n\rTransfer-Encoding: chunked",
     ],
     ENDED: [
@@ -356,57 +331,8 @@ for method, status in (("GET", b"101 Switching Protocols"),
 add(LENGTH, status=b"407 x", method="CONNECT")
 
 
-def read(response):
-    return response.read()
-
-
-def _until_empty(function, *args):
-    return b"".join(iter(lambda: function(*args), b""))
-
-
-def _readinto(response):
-    buffer = bytearray(3)
-    return _until_empty(lambda: bytes(buffer[:response.readinto(buffer)]))
-
-
-def _peek(response):
-    data = b""
-    while peeked := response.peek(3):
-        piece = response.read(2)
-        if piece[:1] != peeked[:1]:
-            raise AssertionError(f"peeked at {peeked}, and read {piece}")
-        data += piece
-    return data + response.read()
-
-
-def _copy(response):
-    target = io.BytesIO()
-    shutil.copyfileobj(response.fp, target)
-    return target.getvalue()
-
-
-WAYS = {
-    "read()": read,
-    "read(3)": lambda response: _until_empty(response.read, 3),
-    "read(-1)": lambda response: response.read(-1),
-    "read1()": lambda response: _until_empty(response.read1),
-    "read1(3)": lambda response: _until_empty(response.read1, 3),
-    "readinto()": _readinto,
-    "readline()": lambda response: _until_empty(response.readline),
-    "readline(3)": lambda response: _until_empty(response.readline, 3),
-    "iteration": b"".join,
-    "read(1), read()": lambda response: response.read(1) + response.read(),
-    "peek()": _peek,
-}
-# These return the chunks as they are sent, and do not check them.
-RAW_WAYS = {
-    "fp.read()": lambda response: response.fp.read(),
-    "fp.read(3)": lambda response: _until_empty(response.fp.read, 3),
-    "fp.read1()": lambda response: _until_empty(response.fp.read1),
-    "fp.readline()": lambda response: _until_empty(response.fp.readline),
-    "copyfileobj": _copy,
-}
-ALL_WAYS = WAYS | RAW_WAYS
+# A few rows of each framing, for what takes many tries.
+SAMPLES = ROWS[::15]
 
 
 def is_cut(row):
@@ -418,191 +344,122 @@ def is_endless(row):
     return row.kept is SPOILT and row.expected == b"" and not row.ends
 
 
-def can_read(row, way):
-    """Tell whether this way of reading comes to an end."""
-    return not is_endless(row) or way in WAYS and way != "peek()"
+def get_readers(row):
+    """Return the ways of reading that come to an end."""
+    if is_cut(row):
+        return FP_READERS
+    if is_endless(row):
+        return READERS.keys() - {"peek"}
+    return READERS | FP_READERS
 
 
-def get_expected(row, way, outcome):
-    """Return what run() has to return if *outcome* is what was read."""
-    expected = row.expected
-    if way in RAW_WAYS and (expected is IncompleteRead
-                            or isinstance(expected, bytes)):
-        expected = row.body
-        if row.expected is IncompleteRead and not isinstance(outcome, type):
-            expected = row.body[:len(outcome)]
-    elif isinstance(expected, type) and isinstance(outcome, type):
-        if issubclass(outcome, expected):
-            expected = outcome
-    return expected, row.kept
-
-
-class Pieces(socket.socket):
-    """A socket that receives no more at once than the next size says."""
-
-    sizes = iter(())
-
-    def recv_into(self, buffer, nbytes=0, flags=0):
-        size = next(self.sizes, len(buffer))
-        return super().recv_into(memoryview(buffer)[:size], nbytes, flags)
-
-
-class Connection(HTTPConnection):
-    """A client's connection together with the server's sockets, links."""
-
-    def __init__(self, server):
-        super().__init__(*server.listener.getsockname()[:2],
-                         timeout=server.timeout)
-        self.server = server
-        self.links = []
-
-    def connect(self):
-        super().connect()
-        link, _ = self.server.listener.accept()
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.links.append(link)
-        if self.server.contexts:
-            self._start_tls()
-        else:
-            self.sock = Pieces(fileno=self.sock.detach())
-        for sock in self.sock, self.links[-1]:
-            sock.settimeout(self.timeout)
-
-    def _start_tls(self):
-        # A thread for the server is not needed.
-        client, server = self.server.contexts
-        self.sock = client.wrap_socket(self.sock, server_hostname="localhost",
-                                       do_handshake_on_connect=False)
-        self.links[-1] = server.wrap_socket(self.links[-1], server_side=True,
-                                            do_handshake_on_connect=False)
-        waiting = [self.sock, self.links[-1]]
-        while waiting:
-            sock = waiting.pop(0)
-            sock.settimeout(0)
-            try:
-                sock.do_handshake()
-            except ssl.SSLWantReadError:
-                waiting.append(sock)
-
-    def receive_request(self, target):
-        request = b""
-        while not request.endswith(b"\r\n\r\n"):
-            data = self.links[-1].recv(65536)
-            if not data:
-                break
-            request += data
-        if target not in request.partition(b"\r\n")[0]:
-            raise AssertionError(f"the server has received {request}")
-
-    def send_response(self, data, sizes=()):
-        """Let the client receive *data* in pieces of these sizes."""
-        if not self.server.contexts:
-            self.sock.sizes = iter(sizes)
-            sizes = ()
-        for size in *sizes, len(data):      # each is a TLS record
-            self.links[-1].sendall(data[:size])
-            data = data[size:]
-
-    def ask(self, name):
-        """Exchange a request and its response, which are called *name*."""
-        self.request("GET", "/" + name)
-        self.receive_request(name.encode())
-        for link in self.links[:-1]:
-            with contextlib.suppress(OSError):
-                link.sendall(FORGED)
-        self.send_response(answer(name.encode()))
-        body = self.getresponse().read()
-        if body != name.encode():
-            raise AssertionError(f"{body} is the response to {name}")
-
-    def close_all(self):
-        self.close()
-        for link in self.links:
-            link.close()
-
-
-class Server:
-    """A listening socket.  All else is done by Connection."""
-
-    def __init__(self, tls=False, timeout=LOOPBACK_TIMEOUT):
-        self.listener = socket.create_server((socket_helper.HOST, 0))
-        self.timeout = timeout
-        self.contexts = None
-        if tls:
-            client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            client.load_verify_locations(CERTFILE)
-            server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            server.load_cert_chain(CERTFILE)
-            self.contexts = client, server
-
-    def close(self):
-        self.listener.close()
-
-
-def run(server, row, read=read, *, sizes=(), before=False, behind=b""):
-    """Read the response of *row*, and send another request.
-
-    Return the body or the type of an exception, and what has happened to the
-    connection.
-
-    sizes -- of the pieces that the client receives
-    before -- whether there is an earlier exchange on the connection
-    behind -- bytes that the server sends together with the response
-    """
-    conn = Connection(server)
-    with contextlib.ExitStack() as stack:
-        stack.callback(conn.close_all)
-        if before:
-            conn.ask("before")
-        conn.request(row.method, "/row", headers=row.headers)
-        conn.receive_request(b"row")
-        conn.send_response(row.head + row.body + behind, sizes)
-        link = conn.links[-1]
-        if row.ends:
-            link.shutdown(socket.SHUT_WR)
-        kept = SPOILT
-        response = None
-        try:
-            response = conn.getresponse()
-            stack.callback(response.close)
-            if response.will_close:
-                kept = CLOSED if conn.sock is None else "will_close, but open"
-            outcome = read(response)
-        except (HTTPException, OSError) as exc:
-            outcome = type(exc)
-            if response is None:
-                conn.close()
-        conn.ask("second")
-        if conn.links[-1] is link:
-            kept = KEPT if kept is SPOILT else "used in spite of will_close"
-    return outcome, kept
-
-
-# A few rows of each framing, for what takes many tries.
-SAMPLES = ROWS[::15]
-
-
-class FramingTests(unittest.TestCase):
-
-    tls = False
+class RowTestCase(PeerTestCase):
 
     def setUp(self):
-        self.server = Server(self.tls)
-        self.addCleanup(self.server.close)
+        self.peer = self.enterContext(
+            Peer(*[self.script] * 9999, tls=self.tls))
+        self.context = self.tls and self.peer.client_context()
 
-    def check(self, row, way="read()", **kwargs):
-        outcome = None
-        with self.subTest(row=row.name, way=way, **kwargs):
-            outcome, kept = run(self.server, row, ALL_WAYS[way], **kwargs)
-            if kwargs.get("behind") and row.kept is KEPT:
-                row = row._replace(kept=SPOILT)
-            self.assertEqual((outcome, kept), get_expected(row, way, outcome))
-        if outcome in (None, OSError, TimeoutError):
+    def script(self, link):
+        """Answer /row as self.row says, and other requests by their target."""
+        while received := link.request():
+            if received.target != b"/row":
+                link.send(response(received.target))
+                continue
+            for part in self.parts:
+                link.send(part)
+            if self.row.ends:
+                with contextlib.suppress(OSError):      # it has closed
+                    socket.socket.shutdown(link.sock, socket.SHUT_WR)
+        link.close()
+
+    def connect(self, data, sizes):
+        """Return a connection that receives *data* in pieces of *sizes*."""
+        self.parts = [data]
+        if not self.tls:
+            return self.peer.connect(mixin=in_pieces(*sizes, len(data)))
+        for size in sizes:      # each is a TLS record
+            *parts, rest = self.parts
+            self.parts = [*parts, rest[:size], rest[size:]]
+        return self.peer.connect(context=self.context)
+
+    def ask(self, conn, target):
+        conn.request("GET", target)
+        self.assertEqual(conn.getresponse().read(), target.encode())
+
+    def check_body(self, row, reader, body):
+        if isinstance(row.expected, type):
+            if reader in FP_READERS and row.expected is IncompleteRead:
+                self.assertTrue(row.body.startswith(body))
+            else:
+                self.assertIsInstance(body, row.expected)
+        else:
+            self.assertEqual(
+                body, row.body if reader in FP_READERS else row.expected)
+
+    def check(self, row, reader="read", *, sizes=(), before=False, behind=b""):
+        """Read the response of *row*, and send another request.
+
+        sizes -- of the pieces that the client receives
+        before -- whether there is an earlier exchange on the connection
+        behind -- bytes that the server sends together with the response
+        """
+        done = False
+        with (self.subTest(row=row.name, reader=reader, sizes=sizes,
+                           before=before, behind=behind),
+              contextlib.ExitStack() as stack):
+            self.row = row
+            conn = self.connect(row.head + row.body + behind, sizes)
+            stack.callback(conn.close)
+            if before:
+                self.ask(conn, "/before")
+            conn.request(row.method, "/row", headers=row.headers)
+            kept = SPOILT
+            received = None
+            try:
+                received = conn.getresponse()
+                stack.callback(received.close)
+                if received.will_close:
+                    kept = CLOSED
+                    self.assertIsNone(conn.sock)
+                body = b"".join((READERS | FP_READERS)[reader](received))
+            except (HTTPException, OSError) as exc:
+                body = exc
+                if received is None:
+                    conn.close()
+            self.ask(conn, "/second")
+            (first, _), (second, _) = self.peer.requests[-2:]
+            if first == second:
+                self.assertIsNot(kept, CLOSED)
+                kept = KEPT
+            done = True
+            self.check_body(row, reader, body)
+            self.assertIs(kept, SPOILT if behind and row.kept is KEPT
+                          else row.kept)
+        if not done:
             self.fail("stopped here: the next rows may time out as well")
+
+
+class RowTests(RowTestCase):
 
     def test_rows(self):
         for row in ROWS:
             self.check(row)
+
+    def test_ways_of_reading(self):
+        for row in SAMPLES[::5] if self.tls else SAMPLES:
+            for reader in get_readers(row):
+                self.check(row, reader)
+                self.check(row, reader, sizes=[len(row.head), 1, 1, 2])
+
+
+@unittest.skipIf(ssl is None, "TLS is not available")
+class TLSRowTests(RowTests):
+
+    tls = ssl and ssl.TLSVersion.TLSv1_3
+
+
+class MoreRowTests(RowTestCase):
 
     def test_kept_connection(self):
         for row in ROWS:
@@ -617,102 +474,62 @@ class FramingTests(unittest.TestCase):
         for row in ROWS:
             self.check(row, sizes=[1] * len(row.head + row.body))
 
-    def test_ways_of_reading(self):
-        for row in SAMPLES:
-            for way in RAW_WAYS if is_cut(row) else ALL_WAYS:
-                if can_read(row, way):
-                    self.check(row, way)
-
-    def test_ways_of_reading_in_pieces(self):
-        for row in SAMPLES:
-            for way in RAW_WAYS if is_cut(row) else ALL_WAYS:
-                if can_read(row, way):
-                    self.check(row, way, sizes=[len(row.head), 1, 1, 2])
-
     def test_cut_in_two(self):
         for row in SAMPLES:
             for size in range(1, len(row.head + row.body)):
                 self.check(row, sizes=[size])
 
-    def get_response(self, data, method="GET"):
-        conn = Connection(self.server)
-        self.addCleanup(conn.close_all)
-        conn.request(method, "/")
-        conn.receive_request(b"/")
-        conn.send_response(data)
-        response = conn.getresponse()
-        self.addCleanup(response.close)
-        return conn, response
+
+@over_tls
+class ResponseTests(PeerTestCase):
 
     def test_no_body_is_not_chunked(self):
         for method, status in [("GET", b"204 x"), ("GET", b"304 x"),
                                ("HEAD", b"200 x"), ("GET", b"101 x"),
                                ("CONNECT", b"200 x")]:
-            with self.subTest(method=method, status=status):
-                _, response = self.get_response(join(CHUNKED, status=status),
-                                                method)
-                self.assertFalse(response.chunked)
-                self.assertEqual(response.length, 0)
-
-    def test_fp_goes_on_after_switching_protocols(self):
-        for row in filter(is_endless, ROWS):
-            conn, response = self.get_response(row.head + b"hello",
-                                               row.method)
-            self.assertEqual(response.fp.peek(1), b"hello", row)
-            self.assertEqual(response.fp.read1(), b"hello", row)
-            conn.send_response(FORGED)
-            self.assertEqual(response.fp.read(len(FORGED)), FORGED, row)
-            self.assertEqual(response.read(), b"", row)
-            conn.ask("second")
-            self.assertEqual(len(conn.links), 2, row)
+            with (self.subTest(method=method, status=status),
+                  self.serve(answering(join(CHUNKED, status=status))) as conn,
+                  self.get(conn, method) as received):
+                self.assertFalse(received.chunked)
+                self.assertEqual(received.length, 0)
 
     def test_huge_length(self):
         # This asks neither for memory nor for what has not come.
         for head in [join(b"Content-Length: " + b"9" * 20),
                      join(b"Content-Length: +10000000000"),
                      join(CHUNKED) + b"ffffffffffffffff\r\n"]:
-            for read in [lambda response: response.read1(),
-                         lambda response: response.read1(sys.maxsize),
-                         lambda response: response.readline(),
-                         lambda response: response.read(5),
-                         lambda response: next(response)]:
-                _, response = self.get_response(head + b"body\n")
-                self.assertEqual(read(response), b"body\n", head)
+            for read in [lambda received: received.read1(),
+                         lambda received: received.read1(sys.maxsize),
+                         lambda received: received.readline(),
+                         lambda received: received.read(5), next]:
+                with (self.serve(answering(head + b"body\n")) as conn,
+                      self.get(conn) as received):
+                    self.assertEqual(read(received), b"body\n", head)
 
     # Guard: the chunks are read as they come.
     def test_huge_amount(self):
-        data = join(CHUNKED) + b"5\r\nbody\n\r\n0\r\n\r\n"
+        message = chunked(b"5\r\nbody\n\r\n0\r\n\r\n")
         for amount in 10**11, sys.maxsize, 10**20:
-            _, response = self.get_response(data)
-            self.assertEqual(response.read(amount), b"body\n", amount)
-            self.assertEqual(response.read(amount), b"", amount)
+            with self.serve(answering(message)) as conn:
+                received = self.get(conn)
+                self.assertEqual(received.read(amount), b"body\n", amount)
+                self.assertEqual(received.read(amount), b"", amount)
 
     def test_chunks_without_blocking(self):
         for read in [HTTPResponse.read, HTTPResponse.read1,
                      HTTPResponse.readline, lambda r: r.read(100),
                      lambda r: r.readinto(bytearray(100))]:
-            conn, response = self.get_response(
-                join(CHUNKED) + b"5\r\nfirst\r\n")
-            self.assertEqual(response.read(5), b"first")
+            conn = self.start(chunked(b"5\r\nfirst\r\n"),
+                              b"4\r\nlast\r\n0\r\n\r\n")
+            self.go_on()
+            received = self.get(conn)
+            self.assertEqual(received.read(5), b"first")
             conn.sock.settimeout(0)
             with self.assertRaises((IncompleteRead, OSError)):
-                read(response)
-            conn.send_response(b"4\r\nlast\r\n0\r\n\r\n")
+                read(received)
+            self.go_on()
             conn.sock.settimeout(support.SHORT_TIMEOUT)
-            self.assertEqual(response.read(), b"last")
-
-
-@unittest.skipIf(ssl is None, "TLS is not available")
-class TLSFramingTests(FramingTests):
-
-    tls = True
-
-    # These take longer, and differ little from the others over TLS.
-    test_cut_in_two = None
-    test_huge_length = None
-    test_each_byte_on_its_own = None
-    test_kept_connection = None
-    test_ways_of_reading = None
+            self.assertEqual(received.read(), b"last")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 """HTTPConnection sends a small body together with the header section."""
 
 import array
-import http.client
 import io
 import unittest
-from test import support
-from test.http_peer import Peer
-from test.support.script_helper import assert_python_ok
-
-support.requires_working_socket(module=True)
+from http.client import HTTPConnection
+from unittest import mock
+from test.http_peer import PeerTestCase, keep
 
 # The largest body that is sent together with the header section.
 LIMIT = 16384
@@ -23,18 +20,14 @@ class Recorder:
     def sendall(self, data):
         self.sent.append(bytes(data))
 
-    def close(self):
-        pass
 
+class JoinedSendTests(PeerTestCase):
 
-class JoinedSendTests(unittest.TestCase):
-
-    def send(self, body, cls=http.client.HTTPConnection, **kwargs):
+    def send(self, body, cls=HTTPConnection, **kwargs):
         """Return what was sent of the body at a time."""
         conn = cls("example.com")
         sock = conn.sock = Recorder()
         conn.request("POST", "/", body, **kwargs)
-        conn.close()
         head, _, first = sock.sent[0].partition(b"\r\n\r\n")
         self.assertTrue(head.startswith(b"POST / HTTP/1.1\r\n"))
         return [first, *sock.sent[1:]]
@@ -77,60 +70,42 @@ class JoinedSendTests(unittest.TestCase):
                 self.assertEqual(b"".join(sent), b"3\r\nabc\r\n0\r\n\r\n")
 
     def test_subclass_with_send(self):
-        calls = []
-
-        class Connection(http.client.HTTPConnection):
+        class Connection(HTTPConnection):
             def send(self, data):
                 calls.append(data)
                 super().send(data)
 
+        calls = []
         self.assertEqual(self.send(b"abc", Connection), [b"abc"])
         self.assertEqual(len(calls), 1)
         self.assertIs(type(calls[0]), bytes)
         self.assertTrue(calls[0].endswith(b"\r\n\r\nabc"))
 
+    def test_audit_event(self):
+        with mock.patch("sys.audit") as audit:
+            self.send(b"abc")
+        (name, conn, data), = [call.args for call in audit.mock_calls]
+        self.assertEqual(name, "http.client.send")
+        self.assertTrue(data.endswith(b"\r\n\r\nabc"))
+
     def test_endheaders(self):
-        conn = http.client.HTTPConnection("example.com")
+        conn = HTTPConnection("example.com")
         sock = conn.sock = Recorder()
-        conn.putrequest("POST", "/", skip_host=True,
-                        skip_accept_encoding=True)
+        conn.putrequest("POST", "/", skip_host=True, skip_accept_encoding=True)
         conn.putheader("Content-Length", 6)
         conn.endheaders(b"abc")
         conn.send(b"def")
-        conn.close()
         self.assertEqual(sock.sent, [
             b"POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc", b"def"])
 
-    def test_audit_event(self):
-        code = """if True:
-            import http.client, sys
-            from unittest import mock
-
-            sent = []
-            sys.addaudithook(lambda name, args: name == "http.client.send"
-                             and sent.append(bytes(args[1])))
-            conn = http.client.HTTPConnection("example.com")
-            conn.sock = mock.Mock()
-            conn.request("POST", "/", b"abc")
-            assert len(sent) == 1, sent
-            assert sent[0].endswith(b"\\r\\n\\r\\nabc"), sent
-            """
-        assert_python_ok("-c", code)
-
     # Guard: a request counts as sent whole, so the connection is kept.
     def test_connection_is_kept(self):
-        def script(link):
-            while link.answer(b"ok") is not None:
-                pass
-
-        with Peer(script) as peer:
-            conn = peer.connect()
+        with self.serve(keep) as conn:
             for size in 0, 1, LIMIT - 1, LIMIT, LIMIT + 1, 100_000:
                 body = b"x" * size
-                conn.request("POST", "/", body)
-                self.assertEqual(conn.getresponse().read(), b"ok")
-                self.assertEqual(peer.requests[-1][1].body, body)
-            self.assertEqual(peer.accepted, 1)
+                self.assertEqual(self.get(conn, "POST", body).read(), b"kept")
+                self.assertEqual(self.peer.requests[-1][1].body, body)
+            self.assertEqual(self.peer.accepted, 1)
 
 
 if __name__ == "__main__":

@@ -5,136 +5,96 @@ import select
 import selectors
 import signal
 import socket
-import threading
 import time
 import unittest
 from http.client import (HTTPConnection, HTTPResponse, NotConnected,
                          ResponseNotReady)
 from test import support
-from test import http_peer
+from test.http_peer import (FORGED, Link, PeerTestCase, SocketWrapper,
+                            answering, chunked, over_tls, response, ssl,
+                            wait_readable)
 
-Peer, response, ssl = http_peer.Peer, http_peer.response, http_peer.ssl
-wait_readable = http_peer.wait_readable
-
-support.requires_working_socket(module=True)
-
-LONG = support.SHORT_TIMEOUT
 TIMEOUT = response(b"bye", b"Connection: close", status=b"408 Request Timeout")
 
 
-class PollTestCase(unittest.TestCase):
+class PollTestCase(PeerTestCase):
 
-    tls = None
-
-    def start(self, *segments, act=None, cls=None, mixin=None, **kwargs):
-        """Return a connection that is open.
-
-        go_on() lets the server receive a request if there was none before,
-        and send the next one of *segments*; then act(link) is called.
-        """
-        def script(link):
-            link.request()
-            for segment in segments:
-                allowed.acquire(timeout=LONG)
-                link.send(segment)
-            allowed.acquire(timeout=LONG)
-            if act is not None:
-                act(link)
-            link.wait_closed()
-
-        allowed = threading.Semaphore(0)
-        self.go_on = allowed.release
-        peer = self.enterContext(
-            Peer(script, lambda link: link.answer(b"fresh"), tls=self.tls,
-                 **kwargs))
-        self.addCleanup(allowed.release, len(segments) + 1)
-        conn = peer.connect(cls, mixin=mixin)
-        conn.connect()
+    def ask(self, *segments, **kwargs):
+        """Return a connection over which a request has been sent."""
+        conn = self.start(*segments, **kwargs)
+        conn.request("GET", "/")
         return conn
 
     def start_idle(self, *segments, **kwargs):
-        """Like start(), after one exchange."""
-        conn = self.start(response(b"first"), *segments, **kwargs)
-        conn.request("GET", "/")
+        """Return a connection after one exchange."""
+        conn = self.ask(response(b"first"), *segments, **kwargs)
         self.go_on()
         self.assertEqual(conn.getresponse().read(), b"first")
         return conn
 
     def check_ready(self, conn):
-        for timeout in LONG, 0:
+        for timeout in support.SHORT_TIMEOUT, 0:
             self.assertIs(conn.poll_response(timeout), True)
+
+    def check_response(self, conn):
+        self.check_ready(conn)
+        self.assertEqual(conn.getresponse().read(), b"hello")
 
     def check_not_ready(self, conn):
         for timeout in 0, 0.01:
             self.assertIs(conn.poll_response(timeout), False)
 
 
-@http_peer.over_tls
+@over_tls
 class OutstandingTests(PollTestCase):
     """A request has been sent."""
 
     def test_response_in_pieces(self):
         message = response(b"hello")
-        conn = self.start(message[:1], message[1:])
-        conn.request("GET", "/")
+        conn = self.ask(message[:1], message[1:])
         self.check_not_ready(conn)
         self.go_on()
         self.check_ready(conn)
         self.go_on()
-        self.assertEqual(conn.getresponse().read(), b"hello")
+        self.check_response(conn)
         self.check_not_ready(conn)
 
     def test_negative_timeout(self):
+        conn = self.ask()
         for timeout in -0.001, -1:
             with self.subTest(timeout=timeout):
-                conn = self.start()
-                conn.request("GET", "/")
                 self.assertIs(conn.poll_response(timeout), False)
 
     def test_large_timeout(self):
         for timeout in None, 1e9, float("inf"):
             with self.subTest(timeout=timeout):
-                conn = self.start(response(b"hello"))
-                conn.request("GET", "/")
+                conn = self.ask(response(b"hello"))
                 self.go_on()
                 self.assertIs(conn.poll_response(timeout), True)
 
     def test_line_ends_are_not_a_response(self):
-        conn = self.start(b"\r\n", response(b"hello"))
-        conn.request("GET", "/")
+        conn = self.ask(b"\r\n", response(b"hello"))
         self.go_on()
         wait_readable(conn.sock)
         self.check_not_ready(conn)
         self.go_on()
-        self.check_ready(conn)
-        self.assertEqual(conn.getresponse().read(), b"hello")
+        self.check_response(conn)
 
     def test_bytes_that_the_descriptor_does_not_show(self):
         # They came with those of the response before, or TLS has them.
-        first = http_peer.chunked(b"5\r\nfirst\r\n", b"0\r\n\r\n")
-
-        def script(link):
-            link.request()
-            link.send(first[:-5])
-            link.request()
-            link.send(first[-5:] + response(b"second"))
-            link.wait_closed()
-
-        with Peer(script, tls=self.tls) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/")
-            received = conn.getresponse()
+        first = chunked(b"5\r\nfirst\r\n", b"0\r\n\r\n")
+        with self.serve(answering(first[:-5], first[-5:]
+                                  + response(b"hello"))) as conn:
+            received = self.get(conn)
             conn.request("GET", "/")
             self.assertEqual(received.read(), b"first")
             self.assertEqual(select.select([conn], [], [], 0)[0], [])
-            self.check_ready(conn)
-            self.assertEqual(conn.getresponse().read(), b"second")
+            self.check_response(conn)
 
     def test_end(self):
-        for name in "close", "reset":
-            with self.subTest(name):
-                conn = self.start(act=lambda link: getattr(link, name)())
-                conn.request("GET", "/")
+        for end in Link.close, Link.reset:
+            with self.subTest(end):
+                conn = self.ask(end=end)
                 self.check_not_ready(conn)
                 self.go_on()
                 self.check_ready(conn)
@@ -143,23 +103,20 @@ class OutstandingTests(PollTestCase):
                 self.assertEqual(conn.fileno(), -1)
 
     def test_after_a_timeout(self):
-        conn = self.start(response(b"hello"))
-        conn.request("GET", "/")
+        conn = self.ask(response(b"hello"))
         conn.sock.settimeout(0.01)
         with self.assertRaises(TimeoutError):
             conn.getresponse()
         self.check_not_ready(conn)
+        conn.sock.settimeout(support.SHORT_TIMEOUT)
         self.go_on()
-        self.check_ready(conn)
-        conn.sock.settimeout(LONG)
-        self.assertEqual(conn.getresponse().read(), b"hello")
+        self.check_response(conn)
 
     def test_timeout_of_the_socket(self):
         # It plays no part, and stays as it is.
-        for timeout in LONG, None, 0, 0.01:
+        for timeout in support.SHORT_TIMEOUT, None, 0, 0.01:
             with self.subTest(timeout=timeout):
-                conn = self.start(response(b"hello"))
-                conn.request("GET", "/")
+                conn = self.ask(response(b"hello"))
                 conn.sock.settimeout(timeout)
                 self.check_not_ready(conn)
                 self.go_on()
@@ -172,12 +129,10 @@ class OutstandingTests(PollTestCase):
             def __init__(self, sock, *args, **kwargs):
                 super().__init__(sock, *args, **kwargs)
 
-        conn = self.start(response(b"hello"))
+        conn = self.ask(response(b"hello"))
         conn.response_class = Response
-        conn.request("GET", "/")
         self.go_on()
-        self.check_ready(conn)
-        self.assertEqual(conn.getresponse().read(), b"hello")
+        self.check_response(conn)
 
     def test_interrupt(self):
         # Bytes that were received are lost: the rest is not a response.
@@ -186,31 +141,26 @@ class OutstandingTests(PollTestCase):
                 super().recv(*args)
                 raise KeyboardInterrupt
 
-        message = response(response(b"forged"))
-        with Peer(lambda link: (link.request(), link.send(message)),
-                  lambda link: link.answer(b"fresh"), tls=self.tls) as peer:
-            conn = peer.connect(mixin=Interrupted)
-            conn.request("GET", "/")
+        with self.answered(response(FORGED), Link.wait_closed,
+                           mixin=Interrupted) as conn:
             wait_readable(conn.sock)
             with self.assertRaises(KeyboardInterrupt):
                 conn.poll_response()
-            self.assertEqual(conn.sock.gettimeout(), LONG)
+            self.assertEqual(conn.sock.gettimeout(), support.SHORT_TIMEOUT)
             with self.assertRaises((OSError, ResponseNotReady)):
                 conn.getresponse()
             conn.close()
-            conn.request("GET", "/")
-            self.assertEqual(conn.getresponse().read(), b"fresh")
+            self.check_fresh(conn)
 
 
-@http_peer.over_tls
+@over_tls
 class IdleTests(PollTestCase):
     """No request is outstanding."""
 
     def test_nothing(self):
         conn = self.start_idle()
         self.check_not_ready(conn)
-        with self.assertRaises(ResponseNotReady):
-            conn.getresponse()
+        self.check_no_response(conn)
         self.assertEqual(conn.fileno(), conn.sock.fileno())
 
     def test_line_ends(self):
@@ -224,10 +174,8 @@ class IdleTests(PollTestCase):
         self.check_not_ready(conn)
         self.go_on()
         self.check_ready(conn)
-        with self.assertRaises(ResponseNotReady):
-            conn.getresponse()
-        conn.request("GET", "/")
-        self.assertEqual(conn.getresponse().read(), b"fresh")
+        self.check_no_response(conn)
+        self.check_fresh(conn)
 
     def test_line_ends_without_end(self):
         class OneByte:
@@ -238,8 +186,7 @@ class IdleTests(PollTestCase):
         self.go_on()
         wait_readable(conn.sock)
         self.assertTrue(conn.poll_response())
-        conn.request("GET", "/")
-        self.assertEqual(conn.getresponse().read(), b"fresh")
+        self.check_fresh(conn)
 
     def test_unasked_bytes(self):
         # This also holds for 408, which announces the end.
@@ -248,18 +195,15 @@ class IdleTests(PollTestCase):
                 self.check_unusable(self.start_idle(data))
 
     def test_end(self):
-        for name in ["close", "reset"] + ["end_tls"] * bool(self.tls):
-            with self.subTest(name):
-                self.check_unusable(self.start_idle(
-                    act=lambda link: getattr(link, name)()))
+        for end in [Link.close, Link.reset] + [Link.end_tls] * bool(self.tls):
+            with self.subTest(end):
+                self.check_unusable(self.start_idle(end=end))
 
     def test_before_the_first_request(self):
-        with Peer(lambda link: link.send(TIMEOUT), tls=self.tls) as peer:
-            conn = peer.connect()
+        with self.serve(lambda link: link.send(TIMEOUT)) as conn:
             conn.connect()
             self.check_ready(conn)
-            with self.assertRaises(ResponseNotReady):
-                conn.getresponse()
+            self.check_no_response(conn)
 
 
 class StateTests(PollTestCase):
@@ -271,8 +215,7 @@ class StateTests(PollTestCase):
             conn.poll_response()
 
     def test_unread_response(self):
-        conn = self.start(response(b"hello"))
-        conn.request("GET", "/")
+        conn = self.ask(response(b"hello"))
         self.go_on()
         received = conn.getresponse()
         with self.assertRaises(ResponseNotReady):
@@ -284,16 +227,14 @@ class StateTests(PollTestCase):
         for message in (b"HTTP/1.1 101 Switching Protocols\r\n\r\nhello",
                         response(b"hello")[:-1]):
             with self.subTest(message=message):
-                conn = self.start(message)
-                conn.request("GET", "/")
+                conn = self.ask(message)
                 self.go_on()
                 conn.getresponse().close()
                 with self.assertRaises(NotConnected):
                     conn.poll_response()
 
     def test_response_that_was_not_read(self):
-        conn = self.start(response(b"hello")[:-1])
-        conn.request("GET", "/")
+        conn = self.ask(response(b"hello")[:-1])
         self.go_on()
         received = conn.getresponse()
         conn.request("GET", "/")
@@ -307,17 +248,15 @@ class StateTests(PollTestCase):
             selector.register(conn, selectors.EVENT_READ)
             conn.request("GET", "/")
             self.go_on()
-            self.assertTrue(selector.select(LONG))
-            self.check_ready(conn)
-            self.assertEqual(conn.getresponse().read(), b"hello")
+            self.assertTrue(selector.select(support.SHORT_TIMEOUT))
+            self.check_response(conn)
             selector.unregister(conn)
 
     @unittest.skipUnless(hasattr(signal, "setitimer"), "needs setitimer()")
     def test_signals(self):
         # PEP 475: a signal neither ends the wait nor prolongs it.
         handled = []
-        conn = self.start()
-        conn.request("GET", "/")
+        conn = self.ask()
         old = signal.signal(signal.SIGALRM, lambda *args: handled.append(1))
         self.addCleanup(signal.signal, signal.SIGALRM, old)
         self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
@@ -332,20 +271,12 @@ class ForeignTests(PollTestCase):
     """Sockets that are not those of the socket or of the ssl module."""
 
     def test_descriptor(self):
-        class Wrapper:
-            def __init__(self, sock):
-                self.sendall = sock.sendall
-                self.makefile = sock.makefile
-                self.fileno = sock.fileno
-                self.close = sock.close
-
-        conn = self.start(response(b"hello"), act=lambda link: link.close())
-        conn.sock = Wrapper(conn.sock)
+        conn = self.start(response(b"hello"), end=Link.close)
+        conn.sock = SocketWrapper(conn.sock)
         conn.request("GET", "/")
         self.check_not_ready(conn)
         self.go_on()
-        self.check_ready(conn)
-        self.assertEqual(conn.getresponse().read(), b"hello")
+        self.check_response(conn)
         self.check_not_ready(conn)
         self.go_on()
         self.check_ready(conn)
@@ -370,8 +301,7 @@ class ForeignTests(PollTestCase):
             conn = HTTPConnection("localhost")
             conn.sock = Socket(response(b"hello"))
             conn.request("GET", "/")
-            self.check_ready(conn)
-            self.assertEqual(conn.getresponse().read(), b"hello")
+            self.check_response(conn)
             conn.sock = Socket()
             conn.request("GET", "/")
             self.check_not_ready(conn)
@@ -393,13 +323,12 @@ class TLS13Tests(PollTestCase):
                 conn.request("GET", "/")
                 self.check_not_ready(conn)
                 self.go_on()
-                self.check_ready(conn)
-                self.assertEqual(conn.getresponse().read(), b"hello")
+                self.check_response(conn)
 
     def test_part_of_a_record(self):
         # Reading would wait for the rest of it.
         conn = self.start_idle(
-            act=lambda link: socket.socket.send(link.sock, b"\x17\x03\x03"))
+            end=lambda link: socket.socket.send(link.sock, b"\x17\x03\x03"))
         self.go_on()
         wait_readable(conn.sock)
         self.check_not_ready(conn)

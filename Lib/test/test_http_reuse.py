@@ -9,52 +9,29 @@ import contextlib
 import gzip
 import http.client
 import io
-import shutil
 import socket
 import threading
 import unittest
 from http.client import (CannotSendRequest, HTTPConnection, HTTPResponse,
-                         RemoteDisconnected, ResponseNotReady)
+                         RemoteDisconnected)
 from test import support
-from test import http_peer
+from test.http_peer import (FORGED, FP_READERS, FRAMINGS, READERS, Link,
+                            OwnReader, Peer, PeerTestCase, SocketWrapper,
+                            answering, chunked, fresh, in_pieces, keep,
+                            over_tls, response, wait_readable)
 from unittest import mock
 
-FRAMINGS, Peer = http_peer.FRAMINGS, http_peer.Peer
-chunked, in_pieces = http_peer.chunked, http_peer.in_pieces
-response, wait_readable = http_peer.response, http_peer.wait_readable
-
-support.requires_working_socket(module=True)
-
-FORGED = response(b"forged")
 # A response of which FORGED would be the rest.
 HALF = response(b"abcde" + FORGED)[:-len(FORGED)]
 CHUNKS = chunked(b"5\r\nfirst\r\n", b"0\r\n\r\n")
+TRAILER = chunked(b"3\r\nfir\r\n2;x\r\nst\r\n", b"0\r\nA: b\r\n\r\n")
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 BODILESS = [FRAMINGS[name] for name in ("an empty body", "HEAD", "204", "304")]
 
-
-def readinto(received):
-    data, buffer = b"", bytearray(2)
-    while n := received.readinto(buffer):
-        data += buffer[:n]
-    return data
-
-
-def copy(received):
-    file = io.BytesIO()
-    shutil.copyfileobj(received.fp, file)
-    return file.getvalue()
-
-
-READS = {
-    "read()": HTTPResponse.read,
-    "read(2)": lambda received: b"".join(iter(lambda: received.read(2), b"")),
-    "read1()": lambda received: b"".join(iter(received.read1, b"")),
-    "readinto()": readinto,
-    "peek()": lambda received: received.peek() and received.read(),
-    "iteration": b"".join,
-}
-FP_READS = {"fp.read()": lambda received: received.fp.read(), "copy": copy}
+# These take every path through HTTPResponse; test_http_framing has the rest.
+READS = {name: read for name, read in (READERS | FP_READERS).items()
+         if name in ("read", "read(2)", "read1", "readinto", "peek", "iter",
+                     "fp.read", "copyfileobj(fp)")}
 
 
 def close_later(received):
@@ -62,66 +39,38 @@ def close_later(received):
     received.close()
 
 
-def leave_with(received):
-    with received:
-        pass
-
-
 def drop(received):
     """Refer no longer to a response: this closes it."""
 
 
-LEAVES = HTTPResponse.close, close_later, leave_with, drop
+LEAVES = HTTPResponse.close, drop, close_later
 
 
-def fresh(link):
-    """The script for a connection that replaces another one."""
-    link.answer(b"fresh")
+def switch(link):
+    """Make a connection useless, over which nothing must be sent then."""
+    link.request()
+    link.send(SWITCHING)
+    expect_nothing(link)
 
 
-def keep(link):
-    while link.answer(b"kept"):
-        pass
+def expect_nothing(link):
+    if data := link.wait_closed():
+        raise AssertionError(f"the client has sent {data}")
 
 
-class ReuseTestCase(unittest.TestCase):
-
-    tls = None
-
-    @contextlib.contextmanager
-    def serve(self, first, second=fresh, cls=None, mixin=None):
-        """Provide a connection to a peer with these scripts, self.peer.
-
-        If *first* is bytes, it is sent upon the first request, and FORGED
-        upon the second.
-        """
-        def forge(link):
-            link.request()
-            link.send(first)
-            if link.request():
-                link.send(FORGED)
-
-        script = forge if isinstance(first, bytes) else first
-        with Peer(script, second, tls=self.tls) as self.peer:
-            yield self.peer.connect(cls, mixin=mixin)
+class ReuseTestCase(PeerTestCase):
 
     def exchange(self, message, read=HTTPResponse.read, *, method="GET",
-                 cls=None, mixin=None):
+                 **kwargs):
         """Make two requests; the first is answered by *message*.
 
         Return what read(response) returned, and the body of the second
         response: b"kept" on the same connection, b"fresh" on a new one.
         """
-        def script(link):
-            link.request()
-            link.send(message)
-            link.answer(b"kept")
-
-        with self.serve(script, cls=cls, mixin=mixin) as conn:
-            conn.request(method, "/first")
-            result = read(conn.getresponse())
-            conn.request("GET", "/second")
-            second = conn.getresponse().read()
+        with self.serve(answering(message, response(b"kept")),
+                        **kwargs) as conn:
+            result = read(self.get(conn, method))
+            second = self.get(conn).read()
             self.assertEqual([number for number, _ in self.peer.requests],
                              [0, 0] if second == b"kept" else [0, 1])
             return result, second
@@ -129,15 +78,13 @@ class ReuseTestCase(unittest.TestCase):
     def check(self, expected, *args, **kwargs):
         self.assertEqual(self.exchange(*args, **kwargs)[1], expected)
 
-    def get(self, conn, method="GET"):
-        conn.request(method, "/")
-        return conn.getresponse()
-
-    def check_fresh(self, conn):
-        self.assertEqual(self.get(conn).read(), b"fresh")
+    def check_kept(self, conn, method="GET", body=b"kept", times=2):
+        for _ in range(times):
+            self.assertEqual(self.get(conn, method).read(), body)
+        self.assertEqual(self.peer.accepted, 1)
 
 
-@http_peer.over_tls
+@over_tls
 class ReadTests(ReuseTestCase):
 
     # Guard: a connection in good order is used again.
@@ -160,41 +107,41 @@ class ReadTests(ReuseTestCase):
                     self.check(expected, message + extra, method=method)
 
     def test_every_way_of_reading_ends_with_the_response(self):
-        coded = chunked(b"5\r\nfi\nst\r\n", b"0\r\n\r\n")
-        for name, read in (READS | FP_READS).items():
-            for message in response(b"fi\nst"), coded:
-                body = (coded.partition(b"\r\n\r\n")[2]
-                        if message is coded and name in FP_READS
-                        else b"fi\nst")
+        coded = CHUNKS.partition(b"\r\n\r\n")[2]
+        for name, read in READS.items():
+            for message in response(b"first"), CHUNKS:
+                body = (coded if message is CHUNKS and name in FP_READERS
+                        else b"first")
                 for expected, extra in (b"kept", b""), (b"fresh", FORGED):
                     with self.subTest(name, message=message, extra=extra):
-                        self.assertEqual(self.exchange(message + extra, read),
-                                         (body, expected))
+                        self.assertEqual(
+                            self.exchange(message + extra, lambda received:
+                                          b"".join(read(received))),
+                            (body, expected))
 
     def test_response_of_which_only_fp_is_kept(self):
         with self.serve(keep) as conn:
             for _ in range(2):
-                conn.request("GET", "/")
-                with conn.getresponse().fp as fp:
+                with self.get(conn).fp as fp:
                     self.assertEqual(fp.read(), b"kept")
             self.assertEqual(self.peer.accepted, 1)
 
     def test_fp_is_kept_while_the_next_request_is_sent(self):
         for size in 10, 12_000:
-            with self.serve(response(b"x" * size)) as conn:
-                conn.request("GET", "/")
-                with conn.getresponse().fp as fp:
+            with self.serve(answering(response(b"x" * size))) as conn:
+                with self.get(conn).fp as fp:
                     conn.request("GET", "/")
                     self.assertEqual(fp.read(), b"x" * size)
 
     # Guard: reading nothing is not the end of the response.
     def test_empty_reads(self):
-        with self.serve(keep) as conn:
-            received = self.get(conn)
+        def read(received):
             self.assertEqual(received.fp.raw.read(0), b"")
             self.assertEqual(received.fp.raw.readinto(bytearray()), 0)
-            self.assertEqual(received.read(), b"kept")
-            self.assertEqual(self.get(conn).read(), b"kept")
+            return received.read()
+
+        self.assertEqual(self.exchange(response(b"first"), read),
+                         (b"first", b"kept"))
 
     def test_fp_never_reads_the_next_response(self):
         with self.serve(keep) as conn:
@@ -206,32 +153,24 @@ class ReadTests(ReuseTestCase):
             self.assertEqual(conn.getresponse().read(), b"kept")
 
 
-@http_peer.over_tls
+@over_tls
 class UnreadTests(ReuseTestCase):
 
     def test_response_that_has_not_come_whole_closes_connection(self):
         for message in (
-            HALF, response(b"first")[:-1], response(FORGED * 9999),
+            # With no chunk, chunk_left is None, as at the end.
+            chunked(), HALF, response(b"first")[:-1], response(FORGED * 9999),
             CHUNKS[:-1], CHUNKS[:-5], CHUNKS[:-7], CHUNKS[:-10],
-            chunked(b"5\r\nfirst\r\n", b"0\r\nA: b\r\n"),
-            chunked(b"5\r\nfirst\r\n", b"x\r\nabc"),
+            TRAILER[:-2], chunked(b"5\r\nfirst\r\n", b"x\r\nabc"),
         ):
-            for leave in LEAVES:
+            for leave in LEAVES if message != chunked() else LEAVES[:-1]:
                 with (self.subTest(message=message[:80], leave=leave),
-                      self.serve(message) as conn):
+                      self.serve(answering(message, FORGED)) as conn):
                     leave(self.get(conn))
                     self.check_fresh(conn)
 
-    def test_chunked_response_without_a_chunk(self):
-        # Its chunk_left is None, as at the end.
-        for leave in HTTPResponse.close, leave_with, drop:
-            with self.subTest(leave), self.serve(chunked()) as conn:
-                leave(self.get(conn))
-                self.check_fresh(conn)
-
     def test_response_that_has_come_whole_need_not_be_read(self):
-        for message in response(b"first"), CHUNKS, chunked(
-                b"3\r\nfir\r\n2;x\r\nst\r\n", b"0\r\nA: b\r\n\r\n"):
+        for message in response(b"first"), CHUNKS, TRAILER:
             for leave in LEAVES:
                 with self.subTest(message=message, leave=leave):
                     self.check(b"kept", message, leave)
@@ -252,31 +191,26 @@ class UnreadTests(ReuseTestCase):
 
     def test_cut_response_closes_connection(self):
         # Whether reading it raises is another question.
-        def script(link):
-            link.request()
-            link.send(message)
-            link.close()
-
         for message in (
             response(b"first")[:-1], response(b"first")[:-5],
             CHUNKS[:-1], CHUNKS[:-2], CHUNKS[:-5], CHUNKS[:-7], CHUNKS[:-10],
         ):
-            for name, read in (READS | FP_READS).items():
+            script = answering(message, end=Link.close)
+            for name, read in READS.items():
                 with (self.subTest(name, message=message),
                       self.serve(script) as conn):
                     with contextlib.suppress(http.client.IncompleteRead):
-                        read(self.get(conn))
+                        list(read(self.get(conn)))
                     self.check_fresh(conn)
 
 
-@http_peer.over_tls
+@over_tls
 class SendingTests(ReuseTestCase):
     """The response comes as soon as the server has the header section."""
 
     def check_sending(self, expected, send, mixin=None):
         def script(link):
-            while link.reader.readline() not in (b"\r\n", b""):
-                pass
+            link.read_head()
             link.send(response(b"early"))
             later.append(link.wait_closed())
 
@@ -290,70 +224,49 @@ class SendingTests(ReuseTestCase):
                 conn.request("GET", "/next")
             conn.close()
             self.peer.join()
-        self.assertEqual(b"GET " in later[0], expected == b"kept")
+        self.assertIs(b"GET " in later[0], expected == b"kept")
 
     def put(self, *headers, blocks=()):
         def send(conn):
             conn.putrequest("POST", "/")
-            for name, value in headers:
-                conn.putheader(name, value)
+            for header in headers:
+                conn.putheader(*header)
             conn.endheaders()
             for block in blocks:
                 conn.send(block)
         return send
 
-    def test_body_with_a_length(self):
+    def test_request_that_was_sent_whole(self):
         length = ("Content-Length", "6")
-        for expected, headers, blocks in (
-            (b"kept", [length], [b"abc", bytearray(b"def")]),
-            (b"kept", [length], [[b"abc", b"def"]]),
-            (b"kept", [length], [io.BytesIO(b"abcdef")]),
-            (b"fresh", [length], []),
-            (b"fresh", [length], [b"abc"]),
-            (b"fresh", [length], [b"abc", b"defg"]),
-            (b"fresh", [("Content-Length", "3"), length], [b"abc"]),
-            (b"fresh", [length, ("Content-Length", "3")], [b"abc"]),
-            (b"fresh", [("Content-Length", "x")], [b"abc"]),
-            (b"fresh", [], [b"abc"]),
-        ):
-            with self.subTest(headers=headers, blocks=blocks):
-                self.check_sending(expected, self.put(*headers, blocks=blocks))
-
-    def test_field_with_several_values(self):
-        for name, *values in (
-            ("Connection", "keep-alive,", "close"),
-            ("Content-Length", "4", "5"),
-            ("Transfer-Encoding", "chunked", "x"),
-        ):
-            def send(conn):
-                conn.putrequest("GET", "/")
-                conn.putheader(name, *values)
-                conn.endheaders()
-
-            def script(link):
-                link.sock.recv(1000)
-                link.send(response(b"first"))
-                link.wait_closed()
-
-            with self.subTest(name), self.serve(script) as conn:
-                send(conn)
-                self.assertEqual(conn.getresponse().read(), b"first")
-                self.check_fresh(conn)
-
-    def test_body_in_chunks(self):
         te = ("Transfer-Encoding", "chunked")
         whole = b"3\r\nabc\r\nB;x=y\r\n0123\r\n0\r\n\r\n\r\n0\r\nT: u\r\n\r\n"
-        for size in 1, 2, 3, 7, len(whole):
-            blocks = [whole[i:i+size] for i in range(0, len(whole), size)]
-            with self.subTest(size=size):
-                self.check_sending(b"kept", self.put(te, blocks=blocks))
+        chunks = [[whole[i:i+size] for i in range(0, len(whole), size)]
+                  for size in (1, 2, 3, 7, len(whole))]
+        for header, blocks in (
+            (length, [b"abc", bytearray(b"def")]),
+            (length, [[b"abc", b"def"]]), (length, [io.BytesIO(b"abcdef")]),
+            *((te, blocks) for blocks in chunks),
+        ):
+            with self.subTest(header=header, blocks=blocks):
+                self.check_sending(b"kept", self.put(header, blocks=blocks))
         for headers, blocks in (
+            ([length], []), ([length], [b"abc"]),
+            ([length], [b"abc", b"defg"]),
+            ([("Content-Length", "3"), length], [b"abc"]),
+            ([length, ("Content-Length", "3")], [b"abc"]),
+            ([("Content-Length", "x")], [b"abc"]), ([], [b"abc"]),
+            ([("Content-Length", "4", "5")], []),
             ([te], []), ([te], [whole[:8]]), ([te], [whole[:22]]),
             ([te], [whole[:24]]), ([te], [whole[:-1]]),
             ([te], [whole, b"\r\n"]), ([te], [b"+3\r\nabc\r\n0\r\n\r\n"]),
             ([te, ("Content-Length", "5")], [b"0\r\n\r\n"]),
             ([("Content-Length", "5"), te], [b"0\r\n\r\n"]),
             ([("Transfer-Encoding", "gzip, chunked")], [b"0\r\n\r\n"]),
+            ([("Transfer-Encoding", "chunked", "x")], []),
+            # The request asks to close; the server need not say so, too.
+            ([("Connection", "close")], []), ([("Connection", "Close")], []),
+            ([("Connection", "x, close")], []),
+            ([("Connection", "keep-alive,", "close")], []),
         ):
             with self.subTest(headers=headers, blocks=blocks):
                 self.check_sending(b"fresh", self.put(*headers, blocks=blocks))
@@ -395,20 +308,10 @@ class SendingTests(ReuseTestCase):
             with self.subTest(times=times, size=size):
                 self.check_sending(b"fresh", send, Interrupted)
 
-    def test_request_that_asks_to_close(self):
-        # The server need not say so, too.
-        for option in "close", "Close", "x, close":
-            with self.subTest(option):
-                self.check_sending(b"fresh", lambda conn: conn.request(
-                    "GET", "/", headers={"Connection": option}))
-
     def test_bytes_sent_after_the_request(self):
-        def script(link):
-            link.answer(b"first")
-            link.wait_closed()
-
         for early in False, True:
-            with self.subTest(early=early), self.serve(script) as conn:
+            with (self.subTest(early=early),
+                  self.serve(answering(response(b"first"))) as conn):
                 received = self.get(conn)
                 if early:
                     conn.send(b"GET /half")
@@ -426,43 +329,28 @@ class SendingTests(ReuseTestCase):
         with self.serve(script) as conn:
             self.put(("Content-Length", "100"))(conn)
             first = conn.getresponse()
-            second = self.get(conn)
+            self.check_fresh(conn)
             self.assertEqual(first.read(), b"early")
-            self.assertEqual(second.read(), b"fresh")
 
 
-@http_peer.over_tls
+@over_tls
 class FailureTests(ReuseTestCase):
 
-    @contextlib.contextmanager
-    def requested(self, *segments, mixin=None):
-        """Provide a connection of which getresponse() can be called.
+    def send_next(self, conn):
+        """Let the server send the next segment, and wait for it."""
+        self.go_on()
+        wait_readable(conn.sock)
 
-        go_on() lets the server send the next one of *segments*.
-        """
-        def script(link):
-            link.request()
-            for segment in segments:
-                allowed.acquire(timeout=support.SHORT_TIMEOUT)
-                link.send(segment)
-            link.wait_closed()
-
-        allowed = threading.Semaphore(0)
-        with self.serve(script, mixin=mixin) as conn:
-            def go_on():
-                allowed.release()
-                wait_readable(conn.sock)
-
-            conn.request("GET", "/")
-            try:
-                yield conn, go_on
-            finally:
-                allowed.release(len(segments))
+    def ask(self, *segments, mixin=None):
+        """Return a connection over which a request was sent."""
+        conn = self.start(*segments, mixin=mixin)
+        conn.request("GET", "/")
+        self.send_next(conn)
+        return conn
 
     def check_failed(self, conn):
         """Nothing that comes is taken for a response."""
-        with self.assertRaises(ResponseNotReady):
-            conn.getresponse()
+        self.check_no_response(conn)
         conn.close()
         self.check_fresh(conn)
 
@@ -479,39 +367,34 @@ class FailureTests(ReuseTestCase):
             (http.client.LineTooLong,
              b"HTTP/1.1 200 OK\r\nA: " + b"x" * 65536),
         ):
-            with (self.subTest(message=message[:20]),
-                  self.requested(message + FORGED) as (conn, go_on)):
-                go_on()
+            with self.subTest(message=message[:20]):
+                conn = self.ask(message + FORGED)
                 with self.assertRaises(exception):
                     conn.getresponse()
                 self.check_failed(conn)
 
     # Guard: nothing of the response was lost.
     def test_timeout_before_the_response(self):
-        early = b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"
-        with self.requested(early, response(b"late")) as (conn, go_on):
+        conn = self.ask(b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n",
+                        response(b"late"))
+        for _ in range(3):
             self.check_raises(TimeoutError, 0.01, conn, conn.getresponse)
-            go_on()
-            for _ in range(2):
-                self.check_raises(TimeoutError, 0.01, conn, conn.getresponse)
-            go_on()
-            self.assertEqual(conn.getresponse().read(), b"late")
+        self.send_next(conn)
+        self.assertEqual(conn.getresponse().read(), b"late")
 
     def test_timeout_in_the_header_section(self):
         for size in 1, 9, 17, 20, len(FORGED) - 8:
-            with (self.subTest(size=size),
-                  self.requested(FORGED[:size]) as (conn, go_on)):
-                go_on()
+            with self.subTest(size=size):
+                conn = self.ask(FORGED[:size])
                 self.check_raises(TimeoutError, 0.01, conn, conn.getresponse)
                 self.check_failed(conn)
 
     def test_timeout_in_the_body(self):
-        with self.requested(response(b"first")[:-1]) as (conn, go_on):
-            go_on()
-            received = conn.getresponse()
-            self.check_raises(TimeoutError, 0.01, conn, received.read)
-            received.close()
-            self.check_fresh(conn)
+        conn = self.ask(response(b"first")[:-1])
+        received = conn.getresponse()
+        self.check_raises(TimeoutError, 0.01, conn, received.read)
+        received.close()
+        self.check_fresh(conn)
 
     class Interrupted:
         """While the timeout is 12.5, what is received gets lost."""
@@ -523,36 +406,38 @@ class FailureTests(ReuseTestCase):
             return size
 
     def test_interrupt_in_getresponse(self):
-        with self.requested(b"x" * 10 + FORGED,
-                            mixin=self.Interrupted) as (conn, go_on):
-            go_on()
-            self.check_raises(KeyboardInterrupt, 12.5, conn, conn.getresponse)
-            self.check_failed(conn)
+        conn = self.ask(b"x" * 10 + FORGED, mixin=self.Interrupted)
+        self.check_raises(KeyboardInterrupt, 12.5, conn, conn.getresponse)
+        self.check_failed(conn)
 
     def test_interrupt_in_a_read(self):
         body = b"A" * 10 + FORGED * 9
         for head, rest in ((response(body)[:-len(body)], body),
                            (chunked(), b"%x\r\n%b\r\n0\r\n\r\n"
                             % (len(body), body))):
-            for name, read in (READS | FP_READS).items():
-                with (self.subTest(name, head=head),
-                      self.requested(head, rest, mixin=self.Interrupted)
-                      as (conn, go_on)):
-                    go_on()
+            for name, read in READS.items():
+                with self.subTest(name, head=head):
+                    conn = self.ask(head, rest, mixin=self.Interrupted)
                     received = conn.getresponse()
-                    go_on()
+                    self.send_next(conn)
                     self.check_raises(KeyboardInterrupt, 12.5, conn,
-                                      read, received)
+                                      lambda: list(read(received)))
                     received.close()
                     self.check_fresh(conn)
 
 
-@http_peer.over_tls
+@over_tls
 class StreamTests(ReuseTestCase):
     """What follows is not HTTP, or ends with the connection."""
 
-    requests = [("GET", SWITCHING), ("CONNECT", response()),
-                ("CONNECT", b"HTTP/1.1 299 Fine\r\n\r\n")]
+    requests = [
+        ("GET", SWITCHING), ("CONNECT", response()),
+        ("CONNECT", b"HTTP/1.1 204 Fine\r\nContent-Length: 4\r\n\r\n"),
+        ("CONNECT", b"HTTP/1.1 299 Fine\r\nContent-Length: 4\r\n\r\n"),
+        ("CONNECT", chunked()),
+        ("GET", SWITCHING[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"),
+        ("GET", SWITCHING[:-2] + b"Content-Length: 4\r\n\r\n"),
+    ]
 
     def echo(self, link):
         link.request()
@@ -571,16 +456,9 @@ class StreamTests(ReuseTestCase):
                 self.assertIs(received.fp.raw._sock, conn.sock)
                 conn.sock.sendall(b"world\n")
                 self.assertEqual(received.fp.readline(), b"world\n")
+                self.assertEqual(received.read(), b"")
                 self.check_fresh(conn)
                 received.close()
-
-    def test_read_returns_nothing(self):
-        for method, message in self.requests:
-            for extra in b"", b"hello", FORGED:
-                with self.subTest(message=message, extra=extra):
-                    self.assertEqual(
-                        self.exchange(message + extra, method=method),
-                        (b"", b"fresh"))
 
     def test_docker_takes_the_stream(self):
         for self.message in SWITCHING, b"HTTP/1.1 200 OK\r\n\r\n":
@@ -597,7 +475,7 @@ class StreamTests(ReuseTestCase):
                 received.close()
 
 
-@http_peer.over_tls
+@over_tls
 class TwoRequestsTests(ReuseTestCase):
     """A request is sent while the response before it is open."""
 
@@ -608,19 +486,16 @@ class TwoRequestsTests(ReuseTestCase):
         *late* comes when the first response has been read.
         """
         def script(link):
-            for data in first, early:
-                link.request()
-                link.send(data)
-            go_on.acquire(timeout=support.SHORT_TIMEOUT)
+            answering(first, early)(link)
+            go_on.wait(support.SHORT_TIMEOUT)
             link.send(late)
-            link.wait_closed()
 
-        go_on = threading.Semaphore(0)
+        go_on = threading.Event()
         with self.serve(script, mixin=mixin) as conn:
             received = self.get(conn)
             conn.request("GET", "/")
             read(received)
-            go_on.release()
+            go_on.set()
             self.assertEqual(conn.getresponse().read(), b"second")
 
     def test_beginning_of_the_next_response(self):
@@ -636,35 +511,22 @@ class TwoRequestsTests(ReuseTestCase):
             self.check_two(first[:end], first[end:] + chunked(
                 b"6\r\nsecond\r\n", b"0\r\n\r\n"))
 
-    def test_in_pieces(self):
-        first, second = response(b"first"), response(b"second")
-        for size in 1, 4, 7, 11:
-            with self.subTest(size=size):
-                self.check_two(first[:-5], first[-5:] + second,
-                               mixin=in_pieces(size))
-
-    def test_line_ends_between_responses(self):
-        # RFC 9112, section 2.2.
-        first, second = response(b"first"), response(b"second")
-        for lines in b"\r\n", b"\r\n\r\n":
-            with self.subTest(lines=lines):
-                self.check_two(first[:-3], first[-3:] + lines, second)
-                self.check_two(first[:-3], first[-3:], lines + second)
+            for mixin in map(in_pieces, (1, 4, 7, 11)):
+                self.check_two(first[:end], first[end:] + second, mixin=mixin)
+            for lines in b"\r\n", b"\r\n\r\n":     # RFC 9112, section 2.2
+                self.check_two(first[:end], first[end:] + lines, second)
+                self.check_two(first[:end], first[end:], lines + second)
 
     def test_next_response_without_closing_the_one_before(self):
         first = response(b"first")
-        for name, read in FP_READS.items():
+        for name, read in FP_READERS.items():
             with self.subTest(name):
                 self.check_two(first[:-3], first[-3:], response(b"second"),
-                               read)
+                               lambda received: list(read(received)))
 
     def test_response_without_a_body_is_at_its_end(self):
-        def script(link):
-            link.request()
-            link.send(message)
-            link.answer(b"second")
-
         for method, message in BODILESS:
+            script = answering(message, response(b"second"))
             with self.subTest(message=message), self.serve(script) as conn:
                 with self.get(conn, method):
                     self.assertEqual(self.get(conn).read(), b"second")
@@ -674,8 +536,7 @@ class TwoRequestsTests(ReuseTestCase):
         with self.serve(keep) as conn:
             first = self.get(conn)
             conn.request("GET", "/")
-            with self.assertRaises(ResponseNotReady):
-                conn.getresponse()
+            self.check_no_response(conn)
             with self.assertRaises(CannotSendRequest):
                 conn.request("GET", "/")
             self.assertEqual(first.read(), b"kept")
@@ -683,12 +544,12 @@ class TwoRequestsTests(ReuseTestCase):
 
     def test_response_that_is_not_read(self):
         for leave in HTTPResponse.close, drop:
-            with self.subTest(leave), self.serve(HALF) as conn:
+            with (self.subTest(leave),
+                  self.serve(answering(HALF, FORGED)) as conn):
                 received = [self.get(conn)]
                 conn.request("GET", "/")
                 leave(received.pop())
-                with self.assertRaises(ResponseNotReady):
-                    conn.getresponse()
+                self.check_no_response(conn)
                 conn.close()
                 self.check_fresh(conn)
 
@@ -701,13 +562,11 @@ class TwoRequestsTests(ReuseTestCase):
                     received[0].close()
 
 
-class Wrapper:
-    """A socket of some other kind, such as pyOpenSSL's."""
+class OwnConnect(HTTPConnection):
 
-    def __init__(self, sock):
-        self.makefile = sock.makefile
-        self.sendall = sock.sendall
-        self.close = sock.close
+    def connect(self):
+        self.sock = socket.create_connection((self.host, self.port),
+                                             self.timeout)
 
 
 class UnbufferedSocket(socket.socket):
@@ -734,29 +593,24 @@ class OwnResponse(HTTPResponse):
         self.sock = sock
 
 
-class UnbufferedResponse(OwnResponse):
+class UnbufferedResponse(OwnReader):
 
-    def __init__(self, sock, *args, **kwargs):
-        super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        self.fp = sock.makefile("rb", buffering=0)
+    buffering = 0
 
 
 class ForeignTests(ReuseTestCase):
     """The stream that is read may not be that of http.client."""
 
-    sockets = Wrapper, UnbufferedSocket, BufferedSocket
-    responses = OwnResponse, UnbufferedResponse, lambda *args, **kwargs: (
-        HTTPResponse(*args, **kwargs))
-
     def connections(self):
-        for make_socket in self.sockets:
+        for make_socket in SocketWrapper, UnbufferedSocket, BufferedSocket:
             class Connection(HTTPConnection):
                 def connect(self, make_socket=make_socket):
                     super().connect()
                     self.sock = make_socket(self.sock)
             yield make_socket, Connection
-        for make_response in self.responses:
+        for make_response in (
+                OwnResponse, UnbufferedResponse,
+                lambda *args, **kwargs: HTTPResponse(*args, **kwargs)):
             class Connection(HTTPConnection):
                 response_class = staticmethod(make_response)
             yield make_response, Connection
@@ -778,7 +632,8 @@ class ForeignTests(ReuseTestCase):
                 (chunked(), HTTPResponse.close),
             ):
                 with (self.subTest(made, message=message, leave=leave),
-                      self.serve(message, cls=cls) as conn):
+                      self.serve(answering(message, FORGED),
+                                 cls=cls) as conn):
                     leave(self.get(conn))
                     self.check_fresh(conn)
 
@@ -802,9 +657,7 @@ class ForeignTests(ReuseTestCase):
                 self.sock = Borrowing(self.sock)
 
         with self.serve(keep, cls=Connection) as conn:
-            for _ in range(3):
-                self.assertEqual(self.get(conn).read(), b"kept")
-            self.assertEqual(self.peer.accepted, 1)
+            self.check_kept(conn, times=3)
 
     # Guard: tests of others use such things.
     def test_fake_socket(self):
@@ -843,7 +696,7 @@ class OtherProjectsTests(ReuseTestCase):
         # It parses the chunks by itself.
         def read(received):
             data = b""
-            while size := int(received.fp.readline(), 16):
+            while size := int(received.fp.readline().split(b";")[0], 16):
                 data += received._safe_read(size)
                 received._safe_read(2)
             while received.fp.readline() != b"\r\n":
@@ -851,8 +704,7 @@ class OtherProjectsTests(ReuseTestCase):
             received.close()
             return data
 
-        for message in CHUNKS, chunked(b"3\r\nfir\r\n2\r\nst\r\n",
-                                       b"0\r\nA: b\r\n\r\n"):
+        for message in CHUNKS, TRAILER:
             for expected, extra in (b"kept", b""), (b"fresh", FORGED):
                 self.assertEqual(self.exchange(message + extra, read),
                                  (b"first", expected))
@@ -862,7 +714,7 @@ class OtherProjectsTests(ReuseTestCase):
         message = chunked(b"2\r\n10\r\n3\r\n", b"abc\r\n0\r\n\r\n")
         for read in HTTPResponse.read, lambda received, size: (
                 received.readinto(bytearray(size))):
-            with self.subTest(read), self.serve(message) as conn:
+            with self.subTest(read), self.serve(answering(message)) as conn:
                 received = self.get(conn)
                 self.assertIsNone(received.chunk_left)
                 for size, left in (1, 1), (1, 0), (1, 2), (2, 0):
@@ -896,7 +748,8 @@ class OtherProjectsTests(ReuseTestCase):
 
     def test_fp_taken_away(self):
         for fp in None, io.BytesIO(b"x" * 100):
-            with self.subTest(fp=fp), self.serve(HALF) as conn:
+            with (self.subTest(fp=fp),
+                  self.serve(answering(HALF, FORGED)) as conn):
                 received = self.get(conn)
                 with received.fp:
                     received.fp = fp
@@ -926,8 +779,7 @@ class OtherProjectsTests(ReuseTestCase):
     # Guard: such a request may go over a new connection.
     def test_requests_raw(self):
         # It sends requests and reads responses by itself.
-        with Peer(keep, keep, keep, keep) as peer:
-            conn = peer.connect()
+        with self.serve(keep, keep, keep, keep) as conn:
             for _ in range(3):
                 conn.send(b"GET /raw HTTP/1.1\r\n\r\n")
                 received = HTTPResponse(conn.sock, method="GET")
@@ -942,8 +794,7 @@ class OtherProjectsTests(ReuseTestCase):
                 self.send(data)
                 self._HTTPConnection__state = http.client._CS_REQ_SENT
 
-        with Peer(keep, keep) as peer:
-            conn = peer.connect(Connection)
+        with self.serve(keep, keep, cls=Connection) as conn:
             self.assertEqual(self.get(conn).read(), b"kept")
             for _ in range(3):
                 conn.send_raw(b"GET /raw HTTP/1.1\r\n\r\n")
@@ -955,9 +806,7 @@ class OtherProjectsTests(ReuseTestCase):
         with self.serve(lambda link: (link.request(), keep(link))) as conn:
             conn.connect()
             conn.send(b"PREAMBLE / HTTP/1.1\r\n\r\n")
-            for _ in range(2):
-                self.assertEqual(self.get(conn).read(), b"kept")
-            self.assertEqual(self.peer.accepted, 1)
+            self.check_kept(conn)
 
     def test_no_preamble_on_a_socket_that_was_assigned(self):
         # It may lead to a proxy that has not answered CONNECT yet.
@@ -976,15 +825,10 @@ class OtherProjectsTests(ReuseTestCase):
                     self.connect()
                 super().send(data)
 
-        def script(link):
-            link.request()
-            link.send(FRAMINGS["HEAD"][1])
-            keep(link)
-
-        with self.serve(script, cls=Connection) as conn:
+        with self.serve(answering(FRAMINGS["HEAD"][1], end=keep),
+                        cls=Connection) as conn:
             self.assertEqual(self.get(conn, "HEAD").read(), b"")
-            self.assertEqual(self.get(conn).read(), b"kept")
-            self.assertEqual(self.peer.accepted, 1)
+            self.check_kept(conn)
 
     # Guard: known recipes for debugging.
     def test_overridden_begin(self):
@@ -1006,9 +850,7 @@ class OtherProjectsTests(ReuseTestCase):
             for message in response(body), chunked(
                     b"7\r\n", body, b"\r\n0\r\n\r\n"):
                 with (self.subTest(cls, message=message),
-                      self.serve(lambda link: (link.request(),
-                                               link.send(message),
-                                               link.close())) as conn):
+                      self.serve(answering(message, end=Link.close)) as conn):
                     conn.response_class = cls
                     self.assertEqual(self.get(conn).read(), body)
 
@@ -1045,11 +887,8 @@ class OtherProjectsTests(ReuseTestCase):
 
     # Guard: urllib.request does this, and others have copied it.
     def test_socket_closed_before_the_response(self):
-        def script(link):
-            link.answer(b"first")
-            self.assertEqual(link.wait_closed(), b"")
-
-        with self.serve(script) as conn:
+        with self.serve(answering(response(b"first"),
+                                  end=expect_nothing)) as conn:
             received = self.get(conn)
             conn.sock.close()
             conn.sock = None
@@ -1060,11 +899,6 @@ class OtherProjectsTests(ReuseTestCase):
 class ReplacedTests(ReuseTestCase):
     """A socket is replaced only if connect() would lead to the same place."""
 
-    def switch(self, link):
-        link.request()
-        link.send(SWITCHING)
-        self.assertEqual(link.wait_closed(), b"")
-
     def check_refused(self, conn):
         """Nothing is sent, and there is no connection then."""
         self.get(conn).close()
@@ -1073,7 +907,7 @@ class ReplacedTests(ReuseTestCase):
         self.assertIsNone(conn.sock)
 
     def test_without_auto_open(self):
-        with self.serve(self.switch) as conn:
+        with self.serve(switch) as conn:
             conn.auto_open = 0
             conn.connect()
             self.check_refused(conn)
@@ -1082,7 +916,7 @@ class ReplacedTests(ReuseTestCase):
             self.check_fresh(conn)
 
     def test_socket_assigned_by_hand(self):
-        with self.serve(self.switch) as conn, Peer() as other:
+        with self.serve(switch) as conn, Peer() as other:
             conn.connect()
             stranger = other.connect()
             stranger.sock, conn.sock = conn.sock, None
@@ -1090,16 +924,11 @@ class ReplacedTests(ReuseTestCase):
             self.assertEqual(other.accepted, 0)
 
     def test_connect_is_called_again(self):
-        class Connection(HTTPConnection):
-            # httplib2's does this, and is called explicitly.
-            def connect(self):
-                self.sock = socket.create_connection((self.host, self.port),
-                                                     self.timeout)
-
-        for cls in HTTPConnection, Connection:
+        # httplib2 calls its connect() explicitly.
+        for cls in HTTPConnection, OwnConnect:
             for explicit in False, True:
                 with (self.subTest(cls, explicit=explicit),
-                      self.serve(self.switch, cls=cls) as conn):
+                      self.serve(switch, cls=cls) as conn):
                     if explicit:
                         conn.connect()
                     self.get(conn).close()
@@ -1107,10 +936,9 @@ class ReplacedTests(ReuseTestCase):
 
     # Guard: what connect() sends does not count.
     def test_connect_that_sends(self):
-        class Tunnel(HTTPConnection):
+        class Tunnel(OwnConnect):
             def connect(self):
-                self.sock = socket.create_connection((self.host, self.port),
-                                                     self.timeout)
+                super().connect()
                 self._tunnel()
 
         class Prelude(HTTPConnection):
@@ -1120,22 +948,17 @@ class ReplacedTests(ReuseTestCase):
 
         def script(link):
             while request := link.request():
-                if request.method == b"CONNECT":
-                    link.send(b"HTTP/1.1 200 OK\r\n\r\n")
-                elif request.method == b"HEAD":
-                    link.send(FRAMINGS["HEAD"][1])
-                elif request.method == b"GET":
-                    link.send(response(b"kept"))
+                link.send(answers.get(request.method, b""))
 
+        answers = {b"CONNECT": b"HTTP/1.1 200 OK\r\n\r\n",
+                   b"HEAD": FRAMINGS["HEAD"][1], b"GET": response(b"kept")}
         for cls in Tunnel, Prelude:
             for method, body in ("GET", b"kept"), ("HEAD", b""):
                 with (self.subTest(cls, method=method),
                       self.serve(script, script, cls=cls) as conn):
                     if cls is Tunnel:
                         conn.set_tunnel("destination.example", 80)
-                    for _ in range(2):
-                        self.assertEqual(self.get(conn, method).read(), body)
-                    self.assertEqual(self.peer.accepted, 1)
+                    self.check_kept(conn, method, body)
 
     def test_connect_that_leaves_no_new_socket(self):
         class Connection(HTTPConnection):
@@ -1144,7 +967,7 @@ class ReplacedTests(ReuseTestCase):
 
         for same in False, True:
             with (self.subTest(same=same),
-                  self.serve(self.switch, cls=Connection) as conn):
+                  self.serve(switch, cls=Connection) as conn):
                 sock = socket.create_connection((conn.host, conn.port),
                                                 conn.timeout)
                 socks = iter([sock, sock if same else None])
@@ -1159,9 +982,8 @@ class ReplacedTests(ReuseTestCase):
 
         for cls in HTTPConnection, Connection:
             with (self.subTest(cls), self.serve(
-                    lambda link: (link.answer(), self.switch(link)),
-                    lambda link: (link.answer(), fresh(link)),
-                    cls=cls) as conn):
+                    answering(response(), end=switch),
+                    answering(response(), end=fresh), cls=cls) as conn):
                 conn.set_tunnel("destination.example", 80)
                 self.get(conn).close()
                 self.check_fresh(conn)
@@ -1171,18 +993,13 @@ class ReplacedTests(ReuseTestCase):
 
     # Guard: the answer to CONNECT is no response to a request.
     def test_requests_through_a_tunnel(self):
-        with self.serve(lambda link: (link.answer(), keep(link))) as conn:
+        with self.serve(answering(response(), end=keep)) as conn:
             conn.set_tunnel("destination.example", 80)
-            for _ in range(2):
-                self.assertEqual(self.get(conn).read(), b"kept")
+            self.check_kept(conn)
 
     def test_bytes_after_the_answer_to_connect(self):
-        def script(link):
-            link.request()
-            link.send(b"HTTP/1.1 200 OK\r\n\r\n" + FORGED)
-            self.assertEqual(link.wait_closed(), b"")
-
-        with self.serve(script) as conn:
+        answer = b"HTTP/1.1 200 OK\r\n\r\n" + FORGED
+        with self.serve(answering(answer, end=expect_nothing)) as conn:
             conn.set_tunnel("destination.example", 80)
             with self.assertRaises(OSError):
                 conn.request("GET", "/")

@@ -1,17 +1,14 @@
 """IncompleteRead is raised if a connection ends inside a response."""
 
-import contextlib
 import http.client
 import io
-import shutil
 import unittest
 import urllib.error
 import urllib.request
-from test import support
-from test.http_peer import (HOST, Peer, chunked, over_tls, response,
-                            wait_readable)
-
-support.requires_working_socket(module=True)
+from http.client import BadStatusLine, HTTPException, IncompleteRead
+from test.http_peer import (HOST, READERS, Link, OwnReader, Peer, PeerTestCase,
+                            answering, chunked, over_tls, read_from_file,
+                            response, wait_readable)
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 SECTION = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: y\r\n"
@@ -56,90 +53,24 @@ WHOLE = [
 ]
 
 
-def readinto(received):
-    buffer = bytearray(2)
-    while n := received.readinto(buffer):
-        yield bytes(buffer[:n])
+class TruncationTestCase(PeerTestCase):
 
-
-def peek(received):
-    while data := received.peek():
-        yield received.read(min(2, len(data)))
-
-
-def copyfileobj(received):
-    copy = io.BytesIO()
-    try:
-        shutil.copyfileobj(received, copy, 2)
-    finally:
-        yield copy.getvalue()
-
-
-def text(received):
-    file = io.TextIOWrapper(received, "ascii", newline="\n")
-    while data := file.read(1):
-        yield data.encode("ascii")
-
-
-# Ways to read a response: functions that return an iterable of its parts.
-READERS = {
-    "read": lambda received: [received.read()],
-    "read(2)": lambda received: iter(lambda: received.read(2), b""),
-    "read(100)": lambda received: iter(lambda: received.read(100), b""),
-    "read1": lambda received: iter(received.read1, b""),
-    "read1(2)": lambda received: iter(lambda: received.read1(2), b""),
-    "readinto": readinto,
-    "readline": lambda received: iter(received.readline, b""),
-    "readline(2)": lambda received: iter(lambda: received.readline(2), b""),
-    "iter": iter,
-    "peek": peek,
-    "copyfileobj": copyfileobj,
-    "BufferedReader": lambda received: iter(
-        lambda reader=io.BufferedReader(received): reader.read(1), b""),
-    "TextIOWrapper": text,
-}
-
-
-class TruncationTestCase(unittest.TestCase):
-
-    tls = None
-
-    @contextlib.contextmanager
-    def serve(self, data):
-        """Give (peer, connection): *data*, then the end, is the answer."""
-        def script(link):
-            link.request()
-            link.send(data)
-            link.close()
-
-        def fresh(link):
-            link.answer(b"fresh")
-
-        with (self.subTest(data=data),
-              Peer(script, fresh, tls=self.tls) as peer):
-            conn = peer.connect()
-            conn.request("GET", "/")
-            yield peer, conn
-
-    def check_fresh(self, peer, conn):
-        """Check that the next request goes over another connection."""
+    def check_fresh(self, conn):
         if conn.sock is not None:
             wait_readable(conn.sock)
-        conn.request("GET", "/fresh")
-        self.assertEqual(conn.getresponse().read(), b"fresh")
-        self.assertEqual(peer.accepted, 2)
+        super().check_fresh(conn)
 
     def check_cut(self, data, body, reader):
         parts = []
-        with self.subTest(reader=reader), self.serve(data) as (peer, conn):
+        with self.subTest(reader=reader), self.answered(data) as conn:
             received = conn.getresponse()
-            with self.assertRaises(http.client.IncompleteRead) as caught:
+            with self.assertRaises(IncompleteRead) as caught:
                 for part in READERS[reader](received):
                     parts.append(part)
             parts.append(caught.exception.partial)
             self.assertEqual(b"".join(parts), body)
             self.assertTrue(received.isclosed())
-            self.check_fresh(peer, conn)
+            self.check_fresh(conn)
             self.assertEqual(received.read(), b"")
 
 
@@ -155,11 +86,10 @@ class BodyTests(TruncationTestCase):
     def test_whole_body(self):
         for reader, read in READERS.items():
             for data in WHOLE if self.tls is None else WHOLE[-1:]:
-                with (self.subTest(reader=reader),
-                      self.serve(data) as (peer, conn)):
+                with self.subTest(reader=reader), self.answered(data) as conn:
                     self.assertEqual(b"".join(read(conn.getresponse())),
                                      b"ab\ncd")
-                    self.check_fresh(peer, conn)
+                    self.check_fresh(conn)
 
 
 class MoreBodyTests(TruncationTestCase):
@@ -170,22 +100,14 @@ class MoreBodyTests(TruncationTestCase):
             self.check_cut(data, body, "read1")
 
     def test_expected(self):
-        calls = {
-            "read": lambda received: received.read(1),
-            "read1": lambda received: received.read1(1),
-            "readinto": lambda received: received.readinto(bytearray(1)),
-            "readline": lambda received: received.readline(1),
-            "peek": lambda received: received.peek(),
-        }
         for data, expected in ((LENGTH + b"abc", 7),
                                (chunked(b"3\r\nabc"), None)):
-            for name, call in calls.items():
-                with self.subTest(name), self.serve(data) as (peer, conn):
+            for name, read in READERS.items():
+                with self.subTest(name), self.answered(data) as conn:
                     received = conn.getresponse()
                     self.assertEqual(received.read(3), b"abc")
-                    with self.assertRaises(
-                            http.client.IncompleteRead) as caught:
-                        call(received)
+                    with self.assertRaises(IncompleteRead) as caught:
+                        list(read(received))
                     self.assertEqual(caught.exception.partial, b"")
                     self.assertEqual(caught.exception.expected, expected)
 
@@ -193,8 +115,8 @@ class MoreBodyTests(TruncationTestCase):
     def test_large_body(self):
         size = 5 << 19
         data = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (3 << 20)
-        with self.serve(data + bytes(size)) as (peer, conn):
-            with self.assertRaises(http.client.IncompleteRead) as caught:
+        with self.answered(data + bytes(size)) as conn:
+            with self.assertRaises(IncompleteRead) as caught:
                 conn.getresponse().read()
             self.assertEqual(len(caught.exception.partial), size)
             self.assertEqual(caught.exception.expected, 1 << 19)
@@ -202,20 +124,20 @@ class MoreBodyTests(TruncationTestCase):
     def test_lines(self):
         for data in (LENGTH + b"a\n\nbc", chunked(b"8\r\na\n\nbc"),
                      chunked(b"1\r\na\r\n", b"3\r\n\n\nb\r\n", b"1\r\nc\r\n")):
-            with self.serve(data) as (peer, conn):
+            with self.answered(data) as conn:
                 received = conn.getresponse()
                 self.assertEqual(received.readline(-1), b"a\n")
                 self.assertEqual(received.readline(-2), b"\n")
                 self.assertEqual(received.readline(1), b"b")
                 self.assertEqual(received.readline(0), b"")
                 self.assertEqual(received.readline(9), b"c")
-                with self.assertRaises(http.client.IncompleteRead):
+                with self.assertRaises(IncompleteRead):
                     received.readline()
 
     # Guard: an empty read does not look for the end.
     def test_reading_nothing(self):
         for data in LENGTH, b"HTTP/1.1 200 OK\r\n\r\n":
-            with self.serve(data) as (peer, conn):
+            with self.answered(data) as conn:
                 received = conn.getresponse()
                 self.assertEqual(received.read(0), b"")
                 self.assertEqual(received.read1(0), b"")
@@ -228,47 +150,33 @@ class MoreBodyTests(TruncationTestCase):
 class HeadTests(TruncationTestCase):
 
     def check_closed(self, data, cls):
-        with self.serve(data) as (peer, conn):
+        with self.answered(data) as conn:
             with self.assertRaises(cls):
                 conn.getresponse()
-            self.check_fresh(peer, conn)
+            self.check_fresh(conn)
 
     # Guard: before the first byte, the exception is as before.
     def test_nothing(self):
         self.check_closed(b"", http.client.RemoteDisconnected)
 
-    def test_status_line(self):
-        sizes = range(1, SECTION.index(b"\n") + 1)
-        for size in sizes if self.tls is None else sizes[::5]:
-            self.check_closed(SECTION[:size], http.client.BadStatusLine)
-
-    def test_header_section(self):
-        sizes = range(SECTION.index(b"\n") + 1, len(SECTION) + 1)
-        for size in sizes if self.tls is None else sizes[::9]:
-            self.check_closed(SECTION[:size], http.client.IncompleteRead)
-
-    def test_after_interim_response(self):
-        for data, cls in (
-                (INTERIM + b"\r\nHTTP/1.1 200", http.client.BadStatusLine),
-                (INTERIM + b"\r\n" + SECTION, http.client.IncompleteRead)):
-            self.check_closed(data, cls)
+    def test_each_position(self):
+        step = 1 if self.tls is None else 7
+        for interim in b"", INTERIM + b"\r\n":
+            for size in range(1, len(SECTION) + 1, step):
+                data = SECTION[:size]
+                self.check_closed(interim + data, IncompleteRead
+                                  if b"\n" in data else BadStatusLine)
 
     # Guard: not one byte of the final response has come.
     def test_inside_interim_response(self):
         for data in INTERIM[:30], INTERIM, INTERIM + b"\r\n":
-            self.check_closed(data, http.client.HTTPException)
+            self.check_closed(data, HTTPException)
 
 
-class TunnelTests(unittest.TestCase):
+class TunnelTests(PeerTestCase):
 
     def connect(self, data):
-        def script(link):
-            link.request()
-            link.send(data)
-            link.close()
-
-        with Peer(script) as peer:
-            conn = peer.connect()
+        with self.serve(answering(data, end=Link.close)) as conn:
             conn.set_tunnel("example.com", 80)
             try:
                 conn.connect()
@@ -280,7 +188,7 @@ class TunnelTests(unittest.TestCase):
                      b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: y",
                      b"HTTP/1.1 200 OK\r\nX: y\r\n", INTERIM + b"\r\n"):
             with (self.subTest(data=data),
-                  self.assertRaises((OSError, http.client.HTTPException))):
+                  self.assertRaises((OSError, HTTPException))):
                 self.connect(data)
 
     # Guard: the status says more than the cut does.
@@ -289,46 +197,25 @@ class TunnelTests(unittest.TestCase):
             self.connect(b"HTTP/1.1 407 Proxy Authentication Required\r\nX")
 
 
-def stand_alone(data):
-    """Return a response that is read from a file, not from a connection."""
-    class Socket:
-        def makefile(self, mode):
-            return io.BufferedReader(io.BytesIO(data))
-
-    received = http.client.HTTPResponse(Socket())
-    received.begin()
-    return received
-
-
-class OtherStreamTests(unittest.TestCase):
+class OtherStreamTests(PeerTestCase):
     """The stream is not the connection's."""
 
     def test_body_from_a_file(self):
+        def make_file(data):
+            return io.BufferedReader(io.BytesIO(data))
+
         for data, _ in CUTS[:3]:
-            for name in READERS:
+            for name, read in READERS.items():
                 with (self.subTest(data=data, reader=name),
-                      self.assertRaises(http.client.IncompleteRead)):
-                    list(READERS[name](stand_alone(data)))
+                      self.assertRaises(IncompleteRead)):
+                    list(read(read_from_file(data, make_file)))
 
     def test_class_with_its_own_reader(self):
-        class Response(http.client.HTTPResponse):
-            def __init__(self, sock, *args, **kwargs):
-                super().__init__(sock, *args, **kwargs)
-                self.fp.close()
-                self.fp = sock.makefile("rb")
-
-        def script(link):
-            link.request()
-            link.send(LENGTH + b"ab")
-            link.close()
-
-        with Peer(script) as peer:
-            conn = peer.connect()
-            conn.response_class = Response
-            conn.request("GET", "/")
+        with self.answered(LENGTH + b"ab") as conn:
+            conn.response_class = OwnReader
             received = conn.getresponse()
             self.assertEqual(received.read(9), b"ab")
-            self.assertRaises(http.client.IncompleteRead, received.read, 9)
+            self.assertRaises(IncompleteRead, received.read, 9)
 
     # Guard: here, the last line ends have always been optional.
     def test_missing_line_ends(self):
@@ -336,19 +223,15 @@ class OtherStreamTests(unittest.TestCase):
                            (b"HTTP/1.1 200 OK\r\nContent-Length: 0", b""),
                            (chunked(b"2\r\nab\r\n", b"0\r\n"), b"ab")):
             with self.subTest(data=data):
-                self.assertEqual(stand_alone(data).read(), body)
+                self.assertEqual(read_from_file(data).read(), body)
 
 
 class UrlretrieveTests(unittest.TestCase):
 
     def check_raises(self, cls, data):
-        def script(link):
-            link.request()
-            link.send(data)
-            link.close()
-
         self.addCleanup(urllib.request.urlcleanup)
-        with Peer(script) as peer, self.assertRaises(cls):
+        with (Peer(answering(data, end=Link.close)) as peer,
+              self.assertRaises(cls)):
             urllib.request.urlretrieve(f"http://{HOST}:{peer.port}")
 
     # Guard: with a length, it goes on raising ContentTooShortError.
@@ -360,7 +243,7 @@ class UrlretrieveTests(unittest.TestCase):
 
     # Guard: a body in chunks raised this exception before.
     def test_chunks(self):
-        self.check_raises(http.client.IncompleteRead,
+        self.check_raises(IncompleteRead,
                           chunked(b"5\r\nabcde\r\n", b"0"))
 
 
