@@ -194,11 +194,11 @@ class OwnReader(http.client.HTTPResponse):
         self.fp = sock.makefile("rb", self.buffering)
 
 
-def read_from_file(data, cls=io.BytesIO):
+def read_from_file(data):
     """Return a response that is read from a file, not from a connection."""
     class Socket:
         def makefile(self, mode):
-            return cls(data)
+            return io.BufferedReader(io.BytesIO(data))
 
     received = http.client.HTTPResponse(Socket())
     received.begin()
@@ -503,8 +503,8 @@ class PeerTestCase(unittest.TestCase):
     def start(self, *segments, end=None, cls=None, mixin=None, **kwargs):
         """Return an open connection to a server that waits for go_on().
 
-        Upon go_on() it sends the next one of *segments*, the first of which
-        is an answer to a request; after the last one, it calls end(link).
+        Upon go_on(), which waits for that, it sends the next of *segments*,
+        the first of which answers a request; in the end it calls end(link).
         """
         def script(link):
             link.request()
@@ -516,8 +516,12 @@ class PeerTestCase(unittest.TestCase):
                 end(link)
             link.wait_closed()
 
+        def go_on():
+            allowed.release()
+            wait_readable(conn.sock)
+
+        self.go_on = go_on
         allowed = threading.Semaphore(0)
-        self.go_on = allowed.release
         self.peer = self.enterContext(
             Peer(script, fresh, tls=self.tls, **kwargs))
         self.addCleanup(allowed.release, len(segments) + 1)

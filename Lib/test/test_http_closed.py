@@ -70,6 +70,7 @@ class CutTests(ClosedTestCase):
             for data, cls in CUT:
                 with self.answered(data, end) as conn:
                     self.check_raises(cls, self.read, conn)
+                    self.check_fresh(conn)
 
     def test_each_way_of_reading(self):
         for reader in READERS:

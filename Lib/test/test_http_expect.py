@@ -262,10 +262,6 @@ class NoWaitTests(ExpectTestCase):
         self.put(conn, timeout=1e9)
         self.assertEqual(first.read(), b"good")
         self.check(conn)
-        conn.max_pipelined = 2
-        conn.request("PUT", "/")
-        self.check_no_wait(conn)
-        self.check(conn)
 
     def test_response_with_its_own_reader(self):
         class Response(HTTPResponse):

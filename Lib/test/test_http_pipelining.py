@@ -9,8 +9,7 @@ import socket
 import threading
 import unittest
 from http.client import (CannotSendRequest, ConnectionClosed, HTTPResponse,
-                         PipelineOverflow, RemoteDisconnected,
-                         ResponseNotReady)
+                         RemoteDisconnected, ResponseNotReady)
 from test import support
 from test.http_peer import (FRAMINGS, HOST, OwnReader, Peer, PeerTestCase,
                             answering, chunked, fresh, in_pieces, over_tls,
@@ -166,6 +165,15 @@ class OrderTests(PipeliningTestCase):
             if not number % 2:
                 self.ask(conn, *targets[number + 5:number + 6])
         self.assertEqual(self.peer.accepted, 1)
+
+    def test_body_is_sent_before_100_continue(self):
+        # That comes after the responses to earlier requests.
+        conn = self.begin(receive_then_send(2, response(b"1"),
+                                            response(b"2")))
+        conn.request("PUT", "/1")
+        conn.request("PUT", "/2", b"body", {"Expect": "100-continue"},
+                     continue_timeout=1e9)
+        self.check_bodies(conn, b"1", b"2")
 
     def test_closed_response_that_has_been_received(self):
         for message in (response(b""), response(b"012345"),
@@ -467,7 +475,7 @@ class LostTests(PipeliningTestCase):
         self.check_lost(conn)
 
     def test_copies_of_overflow(self):
-        exc = PipelineOverflow((("GET", "/a"), ("PUT", "/b")))
+        exc = http.client.PipelineOverflow((("GET", "/a"), ("PUT", "/b")))
         self.assertIsInstance(exc, http.client.HTTPException)
         self.assertNotIsInstance(exc, ConnectionClosed)
         for other in copy.copy(exc), pickle.loads(pickle.dumps(exc)):
@@ -483,7 +491,6 @@ class MemoryTestCase(PipeliningTestCase):
             bound_buffers(link.sock)
             script(link)
 
-        kwargs.setdefault("timeout", support.LOOPBACK_TIMEOUT)
         conn = super().begin(bounded, *scripts, **kwargs)
         bound_buffers(conn.sock)
         return conn
@@ -512,7 +519,7 @@ class MemoryTests(MemoryTestCase):
         self.assertEqual(received.read(9), body(0)[:9])
         for number in range(20):
             conn.request("PUT", f"/{number}", bytes(30000))
-        self.assertEqual(conn.sock.gettimeout(), support.LOOPBACK_TIMEOUT)
+        self.assertEqual(conn.sock.gettimeout(), support.SHORT_TIMEOUT)
         self.assertEqual(received.read(), body(0)[9:])
         self.check_bodies(conn, *map(body, range(1, 21)))
         self.assertEqual(self.peer.accepted, 1)
@@ -544,7 +551,7 @@ class MoreMemoryTests(MemoryTestCase):
         for make_body in (lambda: bytes(size), lambda: io.BytesIO(bytes(size)),
                           lambda: iter([bytes(size)])):
             conn = self.begin(script, max_pipelined=100)
-            with self.assertRaises(PipelineOverflow) as caught:
+            with self.assertRaises(http.client.PipelineOverflow) as caught:
                 for count in range(100):
                     conn.request("PUT", f"/{count}", make_body(),
                                  {"Content-Length": str(size)})

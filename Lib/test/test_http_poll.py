@@ -75,7 +75,6 @@ class OutstandingTests(PollTestCase):
     def test_line_ends_are_not_a_response(self):
         conn = self.ask(b"\r\n", response(b"hello"))
         self.go_on()
-        wait_readable(conn.sock)
         self.check_not_ready(conn)
         self.go_on()
         self.check_response(conn)
@@ -120,9 +119,8 @@ class OutstandingTests(PollTestCase):
                 conn.sock.settimeout(timeout)
                 self.check_not_ready(conn)
                 self.go_on()
-                self.check_ready(conn)
+                self.check_response(conn)
                 self.assertEqual(conn.sock.gettimeout(), timeout)
-                self.assertEqual(conn.getresponse().read(), b"hello")
 
     def test_response_class_with_a_constructor(self):
         class Response(HTTPResponse):
@@ -166,7 +164,6 @@ class IdleTests(PollTestCase):
     def test_line_ends(self):
         conn = self.start_idle(b"\r\n\r\n")
         self.go_on()
-        wait_readable(conn.sock)
         self.check_not_ready(conn)
         self.assertEqual(select.select([conn], [], [], 0)[0], [])
 
@@ -184,7 +181,6 @@ class IdleTests(PollTestCase):
 
         conn = self.start_idle(b"\r\n" * 1000, mixin=OneByte)
         self.go_on()
-        wait_readable(conn.sock)
         self.assertTrue(conn.poll_response())
         self.check_fresh(conn)
 
@@ -330,7 +326,6 @@ class TLS13Tests(PollTestCase):
         conn = self.start_idle(
             end=lambda link: socket.socket.send(link.sock, b"\x17\x03\x03"))
         self.go_on()
-        wait_readable(conn.sock)
         self.check_not_ready(conn)
 
 

@@ -336,16 +336,11 @@ class SendingTests(ReuseTestCase):
 @over_tls
 class FailureTests(ReuseTestCase):
 
-    def send_next(self, conn):
-        """Let the server send the next segment, and wait for it."""
-        self.go_on()
-        wait_readable(conn.sock)
-
     def ask(self, *segments, mixin=None):
         """Return a connection over which a request was sent."""
         conn = self.start(*segments, mixin=mixin)
         conn.request("GET", "/")
-        self.send_next(conn)
+        self.go_on()
         return conn
 
     def check_failed(self, conn):
@@ -379,7 +374,7 @@ class FailureTests(ReuseTestCase):
                         response(b"late"))
         for _ in range(3):
             self.check_raises(TimeoutError, 0.01, conn, conn.getresponse)
-        self.send_next(conn)
+        self.go_on()
         self.assertEqual(conn.getresponse().read(), b"late")
 
     def test_timeout_in_the_header_section(self):
@@ -419,7 +414,7 @@ class FailureTests(ReuseTestCase):
                 with self.subTest(name, head=head):
                     conn = self.ask(head, rest, mixin=self.Interrupted)
                     received = conn.getresponse()
-                    self.send_next(conn)
+                    self.go_on()
                     self.check_raises(KeyboardInterrupt, 12.5, conn,
                                       lambda: list(read(received)))
                     received.close()
@@ -563,14 +558,12 @@ class TwoRequestsTests(ReuseTestCase):
 
 
 class OwnConnect(HTTPConnection):
-
     def connect(self):
         self.sock = socket.create_connection((self.host, self.port),
                                              self.timeout)
 
 
 class UnbufferedSocket(socket.socket):
-
     def __init__(self, sock):
         timeout = sock.gettimeout()
         super().__init__(fileno=sock.detach())
@@ -581,20 +574,17 @@ class UnbufferedSocket(socket.socket):
 
 
 class BufferedSocket(UnbufferedSocket):
-
     def makefile(self, mode, buffering=100):
         return super().makefile(mode, buffering)
 
 
 class OwnResponse(HTTPResponse):
-
     def __init__(self, sock, debuglevel=0, method=None, url=None):
         super().__init__(sock, debuglevel, method, url)
         self.sock = sock
 
 
 class UnbufferedResponse(OwnReader):
-
     buffering = 0
 
 
@@ -714,8 +704,8 @@ class OtherProjectsTests(ReuseTestCase):
         message = chunked(b"2\r\n10\r\n3\r\n", b"abc\r\n0\r\n\r\n")
         for read in HTTPResponse.read, lambda received, size: (
                 received.readinto(bytearray(size))):
-            with self.subTest(read), self.serve(answering(message)) as conn:
-                received = self.get(conn)
+            with self.subTest(read), self.answered(message) as conn:
+                received = conn.getresponse()
                 self.assertIsNone(received.chunk_left)
                 for size, left in (1, 1), (1, 0), (1, 2), (2, 0):
                     read(received, size)
