@@ -26,6 +26,10 @@ import struct
 import sys
 import threading
 import unittest
+import urllib.error
+import urllib.request
+import warnings
+from unittest import mock
 
 from test import support
 from test.support import SHORT_TIMEOUT, socket_helper, threading_helper
@@ -556,3 +560,139 @@ class DestructorTestCase(unittest.TestCase):
         support.gc_collect()
         if cls.caught.unraisable is not None:
             raise AssertionError(cls.caught.unraisable.exc_value)
+
+
+def sending(*answers, end=Link.wait_closed):
+    """Like answering(), but wait until the client closes if no *end*."""
+    return answering(*answers, end=end)
+
+
+def ending(*answers, end):
+    """Like sending(), but one more request is received before the end."""
+    def receive_and_end(link):
+        link.request()
+        end(link)
+    return sending(*answers, end=receive_and_end)
+
+
+def ending_idle(answer, end=Link.close):
+    """Return a script that answers a request, and a function.
+
+    When the function is called, the script calls *end*.
+    """
+    def wait_and_end(link):
+        go_on.wait(SHORT_TIMEOUT)
+        end(link)
+
+    go_on = threading.Event()
+    return sending(answer, end=wait_and_end), go_on.set
+
+
+def send_408(link):
+    link.send(response(status=b"408 Request Timeout"))
+
+
+def idle_ends(tls):
+    """Return, by name, what a server does to end an idle connection."""
+    ends = {"FIN": Link.close, "RST": Link.reset, "408": send_408}
+    return ends if tls is None else ends | {"close_notify": Link.end_tls}
+
+
+def tunnelling(script):
+    """Return a script that runs *script* at the end of a tunnel, over TLS."""
+    def tunnel(link):
+        link.answer()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTFILE)
+        link.start_tls(context)
+        script(link)
+    return tunnel
+
+
+def flood(link, head, part):
+    """Send *head*, and then *part* until the client closes."""
+    try:
+        link.send(head)
+        while True:
+            link.send(part)
+    except OSError:
+        link.close()
+
+
+def fork(function):
+    """Run *function* in a child process, and return the process's ID."""
+    with warnings.catch_warnings():
+        # The server has threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
+BASIC = b'WWW-Authenticate: Basic realm="r"'
+
+
+class Passwords(urllib.request.HTTPPasswordMgr):
+    def find_user_password(self, realm, authuri):
+        return "user", "secret"
+
+
+class Authenticator(urllib.request.BaseHandler):
+    """Repeat a request with each of these values of Authorization."""
+
+    def __init__(self, *values):
+        self.values = iter(values)
+
+    def http_error_401(self, req, fp, code, msg, headers):
+        req.add_unredirected_header("Authorization", next(self.values))
+        return self.parent.open(req, timeout=req.timeout)
+
+
+class URLTestCase(DestructorTestCase):
+    """Tests of urllib.request; over_tls() sets *tls*."""
+
+    tls = None
+
+    def setUp(self):
+        self.enterContext(mock.patch("urllib.request.proxy_bypass",
+                                     return_value=False))
+
+    def peer(self, *scripts):
+        return self.enterContext(Peer(*scripts, tls=self.tls))
+
+    def url(self, peer, path="/"):
+        scheme = "http" if peer.tls is None else "https"
+        return f"{scheme}://{HOST}:{peer.port}{path}"
+
+    def opener(self, *handlers, peer=None, proxies={}):
+        """Return an opener that trusts the certificate of *peer*."""
+        if peer is not None and peer.tls is not None:
+            handlers += (urllib.request.HTTPSHandler(
+                context=peer.client_context()),)
+        return urllib.request.build_opener(
+            urllib.request.ProxyHandler(proxies), *handlers)
+
+    def open(self, opener, target, path="/", *, timeout=SHORT_TIMEOUT,
+             **kwargs):
+        """Open *target*, which is a URL or a Peer."""
+        url = target if isinstance(target, str) else self.url(target, path)
+        return opener.open(urllib.request.Request(url, **kwargs),
+                           timeout=timeout)
+
+    def read(self, *args, **kwargs):
+        with self.open(*args, **kwargs) as resp:
+            return resp.read()
+
+    def get(self, *args, **kwargs):
+        """Return the response or HTTPError; the end of the test closes it."""
+        try:
+            resp = self.open(*args, **kwargs)
+        except urllib.error.HTTPError as exc:
+            resp = exc
+        self.addCleanup(resp.close)
+        return resp

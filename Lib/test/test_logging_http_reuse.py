@@ -3,24 +3,22 @@
 import http.client
 import logging
 import logging.handlers
-import os
 import select
 import sys
 import threading
 import unittest
 import urllib.parse
-import warnings
-from test import support
-from test import http_peer
-from test.http_peer import HOST, Link, Peer, response, wait_readable
+from test import http_peer, support
+from test.http_peer import (HOST, Link, Peer, ending, ending_idle, flood, keep,
+                            response, sending, wait_readable)
 from test.support import threading_helper
 from unittest import mock
-
-support.requires_working_socket(module=True)
 
 
 class Handler(logging.handlers.HTTPHandler):
     """Note the connections that are opened and the errors."""
+
+    prepare = staticmethod(lambda connection: None)
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -33,16 +31,11 @@ class Handler(logging.handlers.HTTPHandler):
     def getConnection(self, host, secure):
         connection = super().getConnection(host, secure)
         self.connections.append(connection)
+        self.prepare(connection)
         return connection
 
     def handleError(self, record):
         self.errors.append((record.getMessage(), sys.exception()))
-
-
-def answer(link):
-    """Script: answer every request."""
-    while link.answer(b"noted"):
-        pass
 
 
 class PersistentTestCase(unittest.TestCase):
@@ -52,12 +45,12 @@ class PersistentTestCase(unittest.TestCase):
     def peer(self, *scripts):
         return Peer(*scripts, tls=self.tls)
 
-    def handler(self, peer, cls=Handler, method="POST", **kwargs):
+    def handler(self, peer, method="POST", **kwargs):
         if self.tls is not None:
             kwargs.update(secure=True, context=peer.client_context())
         kwargs.setdefault("persistent", True)
         kwargs.setdefault("timeout", support.SHORT_TIMEOUT)
-        handler = cls(f"{HOST}:{peer.port}", "/log", method, **kwargs)
+        handler = Handler(f"{HOST}:{peer.port}", "/log", method, **kwargs)
         self.addCleanup(handler.close)
         return handler
 
@@ -85,7 +78,7 @@ class ReuseTests(PersistentTestCase):
     def test_one_connection(self):
         count = 100 if self.tls else 10_000
         for method in "GET", "POST":
-            with self.subTest(method), self.peer(answer) as peer:
+            with self.subTest(method), self.peer(keep) as peer:
                 handler = self.handler(peer, method=method)
                 messages = [f"{method} {i}" for i in range(count)]
                 self.log(handler, *messages)
@@ -101,7 +94,7 @@ class ReuseTests(PersistentTestCase):
                     getattr(handler, method)(
                         logging.makeLogRecord({"msg": f"{i} {j}"}))
 
-            with self.subTest(method), self.peer(*[answer] * 80) as peer:
+            with self.subTest(method), self.peer(*[keep] * 80) as peer:
                 handler = self.handler(peer)
                 threads = [threading.Thread(target=log, args=(i,))
                            for i in range(4)]
@@ -116,10 +109,7 @@ class ReuseTests(PersistentTestCase):
                 peer.join()     # no connection is left
 
     def test_close(self):
-        def script(link):
-            link.answer()
-            self.assertEqual(link.wait_closed(), b"")
-
+        script = sending(response())
         with self.peer(script, script) as peer:
             handler = self.handler(peer)
             self.log(handler, "one")
@@ -133,19 +123,15 @@ class ReuseTests(PersistentTestCase):
 
     @support.requires_fork()
     def test_fork(self):
-        with self.peer(answer, answer) as peer:
+        def child():
+            self.log(handler, "child", "child")
+            handler.close()
+            self.assertEqual(handler.errors, [])
+
+        with self.peer(keep, keep) as peer:
             handler = self.handler(peer)
             self.log(handler, "parent")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
-            if pid == 0:
-                try:
-                    self.log(handler, "child", "child")
-                    handler.close()
-                finally:
-                    os._exit(len(handler.errors))
-            support.wait_process(pid, exitcode=0)
+            support.wait_process(http_peer.fork(child), exitcode=0)
             self.log(handler, "parent")
             self.check_received(peer, handler, (0, "parent"), (1, "child"),
                                 (1, "child"), (0, "parent"))
@@ -174,49 +160,26 @@ RESPONSES = {
 @http_peer.over_tls
 class ResponseTests(PersistentTestCase):
 
-    def check(self, script, *expected):
-        with self.peer(script, answer) as peer:
-            handler = self.handler(peer)
-            self.log(handler, "one", "two")
-            self.check_received(peer, handler, *expected)
-
     def test_connection_is_kept_after_response(self):
         for name, (data, is_kept) in RESPONSES.items():
-            def script(link):
-                link.request()
-                link.send(data)
-                answer(link)
-
-            with self.subTest(name):
-                self.check(script, (0, "one"), (0 if is_kept else 1, "two"))
+            with (self.subTest(name),
+                  self.peer(sending(data, end=keep), keep) as peer):
+                handler = self.handler(peer)
+                self.log(handler, "one", "two")
+                self.check_received(peer, handler, (0, "one"),
+                                    (0 if is_kept else 1, "two"))
 
 
 @http_peer.over_tls
 class ClosedTests(PersistentTestCase):
 
-    ENDS = {
-        "FIN": Link.close,
-        "RST": Link.reset,
-        "408": lambda link: link.send(
-            response(b"", status=b"408 Request Timeout")),
-        "close_notify": Link.end_tls,
-    }
-
     def test_idle_connection_is_replaced(self):
-        for name, end in self.ENDS.items():
-            if name == "close_notify" and self.tls is None:
-                continue
-            go_on = threading.Event()
-
-            def script(link):
-                link.answer()
-                go_on.wait(support.SHORT_TIMEOUT)
-                end(link)
-
-            with self.subTest(name), self.peer(script, answer) as peer:
+        for name, end in http_peer.idle_ends(self.tls).items():
+            script, go_on = ending_idle(response(), end)
+            with self.subTest(name), self.peer(script, keep) as peer:
                 handler = self.handler(peer)
                 self.log(handler, "one")
-                go_on.set()
+                go_on()
                 wait_readable(handler.connections[0].sock)
                 self.log(handler, "two", "three")
                 self.check_received(peer, handler, (0, "one"), (1, "two"),
@@ -229,12 +192,8 @@ class ClosedTests(PersistentTestCase):
         for end in (Link.close, Link.reset,
                     lambda link: (link.send(b"oops\r\n"),
                                   link.wait_closed())):
-            def script(link):
-                link.answer()
-                link.request()
-                end(link)
-
-            with self.subTest(end), self.peer(script, answer) as peer:
+            script = ending(response(), end=end)
+            with self.subTest(end), self.peer(script, keep) as peer:
                 handler = self.handler(peer)
                 self.log(handler, "one", "two", "three", "four")
                 self.assertEqual([message for message, _ in handler.errors],
@@ -243,15 +202,12 @@ class ClosedTests(PersistentTestCase):
                     (0, "one"), (0, "two"), (1, "three"), (1, "four")])
 
     def test_interrupt(self):
-        class Interrupted(Handler):
-            def getConnection(self, host, secure):
-                connection = super().getConnection(host, secure)
-                connection.getresponse = mock.Mock(
-                    side_effect=KeyboardInterrupt)
-                return connection
+        def interrupt(connection):
+            connection.getresponse = mock.Mock(side_effect=KeyboardInterrupt)
 
-        with self.peer(lambda link: link.wait_closed()) as peer:
-            handler = self.handler(peer, Interrupted)
+        with self.peer(Link.wait_closed) as peer:
+            handler = self.handler(peer)
+            handler.prepare = interrupt
             with self.assertRaises(KeyboardInterrupt):
                 self.log(handler, "one")
             peer.join()         # the connection is closed
@@ -259,15 +215,12 @@ class ClosedTests(PersistentTestCase):
 
 class TimeoutTests(PersistentTestCase):
 
-    def check(self, act, is_error, cls=Handler):
+    def check(self, act, is_error, prepare=Handler.prepare):
         """Check that *act* does not make the handler wait without limit."""
-        def script(link):
-            link.request()
-            act(link)
-            link.wait_closed()
-
+        script = ending(end=lambda link: (act(link), link.wait_closed()))
         with self.peer(script) as peer:
-            handler = self.handler(peer, cls, timeout=0.1 if is_error else 1)
+            handler = self.handler(peer, timeout=0.1 if is_error else 1)
+            handler.prepare = prepare
             self.log(handler, "one")
             self.assertEqual([type(exc) for _, exc in handler.errors],
                              [TimeoutError] if is_error else [])
@@ -275,19 +228,14 @@ class TimeoutTests(PersistentTestCase):
 
     def test_no_response(self):
         self.check(lambda link: None, True)
+        self.check(lambda link: link.send(HEAD + b"A: b"), True)
 
     def test_connected_by_getConnection(self):
-        class Connected(Handler):
-            def getConnection(self, host, secure):
-                connection = super().getConnection(host, secure)
-                connection.connect()
-                connection.sock.settimeout(None)
-                return connection
+        def connect(connection):
+            connection.connect()
+            connection.sock.settimeout(None)
 
-        self.check(lambda link: None, True, Connected)
-
-    def test_beginning_of_header_section(self):
-        self.check(lambda link: link.send(HEAD + b"A: b"), True)
+        self.check(lambda link: None, True, connect)
 
     # The server has received the record.
     def test_body_in_small_pieces(self):
@@ -309,16 +257,9 @@ class TimeoutTests(PersistentTestCase):
 
     def test_endless_response(self):
         for head in b"Content-Length: %d\r\n\r\n" % 10**12, b"\r\n":
-            def act(link):
-                try:
-                    link.send(HEAD + head)
-                    while True:
-                        link.send(b"x" * 1000)
-                except OSError:     # the client has closed the connection
-                    link.close()
-
             with self.subTest(head=head):
-                self.check(act, False)
+                self.check(lambda link: flood(link, HEAD + head, b"x" * 1000),
+                           False)
 
     def test_timeout_is_set_before_connect(self):
         class Connection(http.client.HTTPConnection):
@@ -328,7 +269,7 @@ class TimeoutTests(PersistentTestCase):
 
         timeouts = []
         for timeout in 5, None:
-            with self.peer(answer) as peer:
+            with self.peer(keep) as peer:
                 handler = self.handler(peer, timeout=timeout)
                 handler.getConnection = lambda host, secure: Connection(host)
                 self.log(handler, "one", "two")
@@ -355,7 +296,7 @@ class NestedTests(PersistentTestCase):
                 return super().getresponse()
 
         pending = []
-        with self.peer(answer, answer) as peer:
+        with self.peer(keep, keep) as peer:
             handler = self.handler(peer)
             handler.getConnection = lambda host, secure: Connection(host)
             self.log(handler, "first")
@@ -372,9 +313,7 @@ class NestedTests(PersistentTestCase):
 class DefaultTests(PersistentTestCase):
 
     def check(self, cls, *args):
-        def script(link):
-            link.answer(b"noted", b"Connection: close")
-
+        script = sending(response(b"noted", b"Connection: close"))
         with self.peer(script, script) as peer:
             handler = cls(f"{HOST}:{peer.port}", *args)
             self.addCleanup(handler.close)

@@ -5,12 +5,9 @@ import io
 import threading
 import unittest
 import urllib.error
-import urllib.request
 import xmlrpc.client
 from test import http_peer, support
-from test.http_peer import HOST, Peer, response
-
-support.requires_working_socket(module=True)
+from test.http_peer import response
 
 SIZE = 6_000_000
 REFUSAL = response(b"too much", status=b"413 Content Too Large")
@@ -20,48 +17,31 @@ def refusing(answer):
     """Return a script that answers before it has received the body."""
     def script(link):
         link.sock.recv(65536)
-        if answer:
-            link.send(answer)
+        link.send(answer)
         link.close()
     return script
 
 
 @http_peer.over_tls
-class EarlyResponseTests(unittest.TestCase):
-
-    tls = None
-
-    def open(self, peer, data, **kwargs):
-        handlers = [urllib.request.ProxyHandler({})]
-        scheme = "http"
-        if self.tls is not None:
-            scheme = "https"
-            handlers.append(urllib.request.HTTPSHandler(
-                context=peer.client_context()))
-        request = urllib.request.Request(f"{scheme}://{HOST}:{peer.port}/",
-                                         data=data, **kwargs)
-        return urllib.request.build_opener(*handlers).open(
-            request, timeout=support.SHORT_TIMEOUT)
+class EarlyResponseTests(http_peer.URLTestCase):
 
     def test_urlopen_returns_the_response(self):
         for data in (b"x" * SIZE, io.BytesIO(b"x" * SIZE),
                      [b"x" * 10_000] * (SIZE // 10_000)):
-            with (self.subTest(type(data)),
-                  Peer(refusing(REFUSAL), tls=self.tls) as peer):
-                with self.assertRaises(urllib.error.HTTPError) as caught:
-                    self.open(peer, data)
-                with caught.exception as error:
-                    self.assertEqual(error.code, 413)
-                    self.assertEqual(error.headers["Content-Length"], "8")
+            with self.subTest(type(data)):
+                peer = self.peer(refusing(REFUSAL))
+                error = self.get(self.opener(peer=peer), peer, data=data)
+                self.assertEqual(error.code, 413)
+                self.assertEqual(error.headers["Content-Length"], "8")
                 self.assertEqual(peer.accepted, 1)
 
     # Guard: there is no response to return.
     def test_server_that_does_not_answer(self):
         for answer in b"", b"HTTP/1.1 413 ":
-            with (self.subTest(answer),
-                  Peer(refusing(answer), tls=self.tls) as peer):
+            with self.subTest(answer):
+                peer = self.peer(refusing(answer))
                 with self.assertRaises(urllib.error.URLError):
-                    self.open(peer, b"x" * SIZE)
+                    self.open(self.opener(peer=peer), peer, data=b"x" * SIZE)
                 self.assertEqual(peer.accepted, 1)
 
     # Guard: this is an error of the caller, not of the connection.
@@ -80,28 +60,22 @@ class EarlyResponseTests(unittest.TestCase):
         for error in (OSError, ConnectionResetError,
                       http.client.RemoteDisconnected):
             received = threading.Event()
-            with (self.subTest(error),
-                  Peer(script, tls=self.tls) as peer):
+            with self.subTest(error):
+                peer = self.peer(script)
                 with self.assertRaisesRegex(urllib.error.URLError,
                                             "from the b") as caught:
-                    self.open(peer, body(error))
+                    self.open(self.opener(peer=peer), peer, data=body(error))
                 # It does not wait for a response.
                 self.assertIsNone(caught.exception.__cause__)
 
     def test_xmlrpc_raises_protocol_error(self):
-        options = {}
-        scheme = "http"
-        if self.tls is not None:
-            scheme = "https"
-        with Peer(refusing(REFUSAL), tls=self.tls) as peer:
-            if self.tls is not None:
-                options["context"] = peer.client_context()
-            with xmlrpc.client.ServerProxy(f"{scheme}://{HOST}:{peer.port}/",
-                                           **options) as proxy:
-                with self.assertRaises(xmlrpc.client.ProtocolError) as caught:
-                    proxy.store("x" * SIZE)
-            self.assertEqual(caught.exception.errcode, 413)
-            self.assertEqual(peer.accepted, 1)
+        peer = self.peer(refusing(REFUSAL))
+        options = {"context": peer.client_context()} if self.tls else {}
+        with xmlrpc.client.ServerProxy(self.url(peer), **options) as proxy:
+            with self.assertRaises(xmlrpc.client.ProtocolError) as caught:
+                proxy.store("x" * SIZE)
+        self.assertEqual(caught.exception.errcode, 413)
+        self.assertEqual(peer.accepted, 1)
 
 
 if __name__ == "__main__":

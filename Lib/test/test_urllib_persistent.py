@@ -1,5 +1,6 @@
 """Tests of urllib.request.PersistentConnectionHandler."""
 
+import concurrent.futures
 import contextlib
 import copy
 import http.client
@@ -13,21 +14,15 @@ import unittest
 import urllib.error
 import urllib.request
 import urllib.robotparser
-import warnings
 from test import http_peer, support
-from test.http_peer import HOST, Peer, response, wait_readable
+from test.http_peer import (BASIC, FORGED, HOST, Authenticator, Link,
+                            Passwords, SocketWrapper, ending, response,
+                            send_408, sending, ssl, tunnelling, wait_readable)
 from test.support import script_helper, threading_helper
 from unittest import mock
 
-try:
-    import ssl
-except ImportError:
-    ssl = None
-
-support.requires_working_socket(module=True)
-
-TIMEOUT = response(status=b"408 Request Timeout")
-BASIC = b'WWW-Authenticate: Basic realm="r"'
+FIRST = response(b"first")
+UNFINISHED = response(b"0123456789")[:-1]
 
 
 def serve(link):
@@ -38,56 +33,27 @@ def serve(link):
         link.send(response(b"" if head else body))
 
 
-def sending(*answers):
-    """Return a script that answers so many requests."""
-    def script(link):
-        for answer in answers:
-            if link.request() is None:
-                return
-            link.send(answer)
-        link.wait_closed()
-    return script
+def denied(*headers):
+    return response(b"denied", *headers, status=b"401 Unauthorized")
 
 
-def ending(*answers, end):
-    """Return a script that receives one more request, and calls *end*."""
-    def script(link):
-        for answer in answers:
-            link.request()
-            link.send(answer)
-        link.request()
-        end(link)
-    return script
+def opening(choose):
+    """Return a handler that opens each request by the class of connections
+    and with the options that *choose* returns for it.
+    """
+    class Handler(urllib.request.PersistentConnectionHandler):
+        def http_open(self, req):
+            cls, options = choose(req)
+            return self.do_open(cls, req, **options)
+
+        https_open = http_open
+    return Handler
 
 
-def close(link):
-    link.close()
-
-
-def reset(link):
-    link.reset()
-
-
-FIRST = response(b"first")
-UNFINISHED = response(b"0123456789")[:-1]
-
-
-class Passwords(urllib.request.HTTPPasswordMgr):
-    def find_user_password(self, realm, authuri):
-        return "user", "secret"
-
-
-class HandlerTestCase(http_peer.DestructorTestCase):
-
-    tls = None
-
-    def setUp(self):
-        self.enterContext(mock.patch("urllib.request.proxy_bypass",
-                                     return_value=False))
+class HandlerTestCase(http_peer.URLTestCase):
 
     def peer(self, *scripts, count=4):
-        return self.enterContext(
-            Peer(*(scripts or [serve] * count), tls=self.tls))
+        return super().peer(*(scripts or [serve] * count))
 
     def handler(self, peer=None, cls=None, **options):
         cls = cls or urllib.request.PersistentConnectionHandler
@@ -97,33 +63,25 @@ class HandlerTestCase(http_peer.DestructorTestCase):
         self.addCleanup(handler.close)
         return handler
 
-    def opener(self, handler, *handlers, proxies={}):
-        return urllib.request.build_opener(
-            urllib.request.ProxyHandler(proxies), handler, *handlers)
-
     def start(self, *scripts, handlers=(), **options):
         """Start a server, and make a handler and an opener for it."""
         peer = self.peer(*scripts)
         handler = self.handler(peer, **options)
         return peer, handler, self.opener(handler, *handlers)
 
-    def url(self, peer, path="/"):
-        scheme = "http" if peer.tls is None else "https"
-        return f"{scheme}://{HOST}:{peer.port}{path}"
-
-    def open(self, opener, target, path="/", *, timeout=support.SHORT_TIMEOUT,
-             **kwargs):
-        url = target if isinstance(target, str) else self.url(target, path)
-        return opener.open(urllib.request.Request(url, **kwargs),
-                           timeout=timeout)
-
-    def read(self, *args, **kwargs):
-        with self.open(*args, **kwargs) as resp:
-            return resp.read()
+    def read_until_closed(self, opener, target):
+        """Read a response, and wait until its connection has ended."""
+        with self.open(opener, target) as resp:
+            sock = resp.fp.raw._sock
+            self.assertEqual(resp.read(), b"first")
+            wait_readable(sock)
 
     def assertCounts(self, handler, connections, requests):
         self.assertEqual((handler.num_connections, handler.num_requests),
                          (connections, requests))
+
+    def assertUse(self, handler, *, idle, in_use):
+        self.assertEqual((handler.idle, handler.in_use), (idle, in_use))
 
 
 @http_peer.over_tls
@@ -154,79 +112,61 @@ class ReuseTests(HandlerTestCase):
         self.assertCounts(handler, 1, 2)
 
     def test_every_framing_that_is_clear(self):
-        for name, (method, answer) in http_peer.FRAMINGS.items():
+        framings = http_peer.FRAMINGS | {
+            "line ends after it": ("GET", FIRST + b"\r\n\r\n")}
+        for name, (method, answer) in framings.items():
             with self.subTest(name):
                 peer, handler, opener = self.start(sending(answer, FIRST))
-                try:
-                    resp = self.open(opener, peer, method=method)
-                except urllib.error.HTTPError as exc:
-                    resp = exc
-                with resp:
-                    resp.read()
+                self.get(opener, peer, method=method).read()
                 self.assertEqual(self.read(opener, peer), b"first")
                 self.assertCounts(handler, 1, 2)
 
     def test_connection_is_in_use_until_its_response_has_ended(self):
         peer, handler, opener = self.start()
-        with self.open(opener, peer, "/first") as first:
-            self.assertEqual((handler.in_use, handler.idle), (1, 0))
-            self.assertEqual(self.read(opener, peer, "/second"), b"1 /second")
-            self.assertEqual((handler.in_use, handler.idle), (1, 1))
-            self.assertEqual(first.read(), b"0 /first")
-            self.assertEqual((handler.in_use, handler.idle), (0, 2))
+        first = self.get(opener, peer, "/first")
+        self.assertUse(handler, idle=0, in_use=1)
+        self.assertEqual(self.read(opener, peer, "/second"), b"1 /second")
+        self.assertUse(handler, idle=1, in_use=1)
+        self.assertEqual(first.read(), b"0 /first")
+        self.assertUse(handler, idle=2, in_use=0)
 
     def test_response_without_a_body_leaves_its_connection_at_once(self):
         answers = (response(), b"HTTP/1.1 204 No Content\r\n\r\n",
                    response(status=b"404 Not Found"))
         peer, handler, opener = self.start(sending(*answers))
-        responses = [self.open(opener, peer), self.open(opener, peer)]
-        with self.assertRaises(urllib.error.HTTPError) as caught:
-            self.open(opener, peer)
-        responses.append(caught.exception)
+        responses = [self.get(opener, peer) for _ in answers]
         self.assertCounts(handler, 1, 3)
         for resp in responses:
             self.assertGreaterEqual(resp.fileno(), 0)
             self.assertEqual(resp.read(), b"")
-            resp.close()
 
     def test_response_without_a_body_does_not_keep_its_connection_open(self):
         closed = threading.Event()
-
-        def script(link):
-            link.answer()
-            link.answer(b"last", b"Connection: close")
-            link.wait_closed()
-            closed.set()
-
-        peer, _, opener = self.start(script)
-        self.addCleanup(self.open(opener, peer).close)
+        peer, _, opener = self.start(sending(
+            response(), response(b"last", b"Connection: close"),
+            end=lambda link: (link.wait_closed(), closed.set())))
+        self.get(opener, peer)
         self.assertEqual(self.read(opener, peer), b"last")
         self.assertTrue(closed.wait(support.SHORT_TIMEOUT))
 
     def test_most_recently_used_connection_is_taken(self):
         peer, handler, opener = self.start()
-        responses = [self.open(opener, peer) for _ in range(3)]
+        responses = [self.get(opener, peer) for _ in range(3)]
         for number in 2, 0, 1:
             responses[number].read()
         for _ in range(5):
             self.assertEqual(self.read(opener, peer), b"1 /")
-        for resp in responses:
-            resp.close()
 
     def test_unread_response_closes_connection(self):
-        def give_up(resp):
-            self.assertEqual(resp.read(1), b"0")
-            resp.close()
-
-        def collect(resp):
-            del resp
-
-        for end in give_up, collect:
+        for end in (lambda resp: (resp.read(1), resp.close()),
+                    lambda resp: None):     # it is collected
             with self.subTest(end):
-                peer, _, opener = self.start(sending(UNFINISHED), serve)
+                peer, handler, opener = self.start(sending(UNFINISHED), serve,
+                                                   max_per_host=1)
                 end(self.open(opener, peer))
                 support.gc_collect()
                 peer.join()
+                self.assertUse(handler, idle=0, in_use=0)
                 self.assertEqual(self.read(opener, peer, data=b""), b"1 /")
 
     def test_response_closed_early_but_received_leaves_connection(self):
@@ -236,33 +176,25 @@ class ReuseTests(HandlerTestCase):
         self.assertEqual(self.read(opener, peer), b"0 /")
 
     def test_forged_response_in_a_body_is_not_used(self):
-        answer = response(response(b"forged"), status=b"404 Not Found")
+        answer = response(FORGED, status=b"404 Not Found")
         peer, _, opener = self.start(sending(answer, response(b"1 /")), serve)
-        with self.assertRaises(urllib.error.HTTPError) as caught:
-            self.open(opener, peer)
-        caught.exception.close()
+        self.get(opener, peer).close()
         self.assertEqual(self.read(opener, peer, data=b"x"), b"1 /")
 
-    def test_response_that_cannot_be_followed(self):
-        for name, answer in (
-            ("close", response(b"", b"Connection: close")),
-            ("old", b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
-            ("max", response(b"", b"Keep-Alive: timeout=5, max=1")),
-            ("length", response(b"", b"Content-Length: 1")),
-            ("proxy", response(b"", b"Proxy-Connection: close")),
+    def test_message_that_no_other_can_follow(self):
+        for answer, headers in (
+            (response(b"", b"Connection: close"), {}),
+            (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", {}),
+            (response(b"", b"Keep-Alive: timeout=5, max=1"), {}),
+            (response(b"", b"Content-Length: 1"), {}),
+            (response(b"", b"Proxy-Connection: close"), {}),
+            (response(b""), {"Connection": "close"}),
         ):
-            with self.subTest(name):
+            with self.subTest(answer, headers=headers):
                 peer, _, opener = self.start(sending(answer), serve)
-                self.read(opener, peer)
+                self.read(opener, peer, headers=headers)
                 peer.join()
                 self.assertEqual(self.read(opener, peer), b"1 /")
-
-    def test_request_that_asks_to_close(self):
-        peer, _, opener = self.start()
-        headers = {"Connection": "close"}
-        self.assertEqual(self.read(opener, peer, headers=headers), b"0 /")
-        peer.join()
-        self.assertEqual(self.read(opener, peer), b"1 /")
 
     def test_timeout_is_that_of_the_request(self):
         peer, handler, opener = self.start()
@@ -274,31 +206,21 @@ class ReuseTests(HandlerTestCase):
                 self.assertEqual(resp.fp.raw._sock.gettimeout(), expected)
         self.assertCounts(handler, 1, 4)
 
-    def test_line_ends_before_a_response(self):
-        peer, handler, opener = self.start(
-            sending(FIRST + b"\r\n", b"\r\n" + FIRST))
-        for _ in range(2):
-            self.assertEqual(self.read(opener, peer), b"first")
-        self.assertCounts(handler, 1, 2)
-
     def test_redirect_and_authentication_need_one_connection(self):
         found = response(b"elsewhere", b"Location: /next",
                          status=b"302 Found")
-        denied = response(b"denied", BASIC, status=b"401 Unauthorized")
         basic = urllib.request.HTTPBasicAuthHandler(Passwords())
         peer, handler, opener = self.start(
-            sending(found, denied, response(b"granted")), max_per_host=1,
-            handlers=[basic])
+            sending(found, denied(BASIC), response(b"granted")),
+            max_per_host=1, handlers=[basic])
         self.assertEqual(self.read(opener, peer), b"granted")
         self.assertCounts(handler, 1, 3)
 
     def test_repetition_after_the_last_response(self):
         basic = urllib.request.HTTPBasicAuthHandler(Passwords())
         for field in b"Proxy-Connection: close", b"Keep-Alive: max=0":
-            denied = response(b"denied", BASIC, field,
-                              status=b"401 Unauthorized")
-            peer, handler, opener = self.start(sending(denied), serve,
-                                               handlers=[basic])
+            peer, handler, opener = self.start(
+                sending(denied(BASIC, field)), serve, handlers=[basic])
             self.assertEqual(self.read(opener, peer, data=b"x"), b"1 /")
             self.assertEqual(handler.num_connections, 2)
 
@@ -328,85 +250,57 @@ class ReuseTests(HandlerTestCase):
             self.assertEqual(self.read(opener, url), b"1 /")
 
 
-class OpenedAgainTests(HandlerTestCase):
+class HandlersTests(HandlerTestCase):
     """Handlers that open a URL while they process a response."""
 
-    def check(self, code, choose, *scripts):
+    def test_request_that_is_not_repeated_with_credentials(self):
         class Handler(urllib.request.BaseHandler):
             def error(self, req, fp, code, msg, headers):
                 # The response is still readable if the request is another.
                 with self.parent.open(
                         choose(req), timeout=support.SHORT_TIMEOUT) as resp:
                     body = resp.read()
-                self.rest = None if fp.isclosed() else fp.read()
+                rests.append(None if fp.isclosed() else fp.read())
                 fp.close()
                 return io.BytesIO(body)
 
-        setattr(Handler, f"http_error_{code}", Handler.error)
-        handler = Handler()
-        first = response(b"denied", status=b"%d No" % code)
-        peer, _, opener = self.start(sending(first), *scripts,
-                                     handlers=[handler])
-        body = self.read(opener, peer)
-        return body, handler.rest
+            http_error_401 = http_error_404 = error
 
-    def test_another_url(self):
-        def choose(req):
-            return req.full_url + "token"
-
-        self.assertEqual(self.check(401, choose, serve),
-                         (b"1 /token", b"denied"))
-
-    def test_response_that_does_not_ask_for_credentials(self):
-        self.assertEqual(self.check(404, lambda req: req, serve),
-                         (b"1 /", b"denied"))
-
-    def test_request_that_has_got_another_url(self):
-        def choose(req):
+        def move(req):
             req.full_url = self.url(other)
             return req
 
         other = self.peer()
-        self.assertEqual(self.check(401, choose), (b"0 /", None))
+        for status, choose, body, rest in (
+            (b"401 No", lambda req: req.full_url + "token", b"1 /token",
+             b"denied"),
+            (b"401 No", move, b"0 /", None),
+            # It does not ask for credentials.
+            (b"404 No", lambda req: req, b"1 /", b"denied"),
+        ):
+            with self.subTest(body, status=status):
+                rests = []
+                peer, _, opener = self.start(
+                    sending(response(b"denied", status=status)), serve,
+                    handlers=[Handler])
+                self.assertEqual(self.read(opener, peer), body)
+                self.assertEqual(rests, [rest])
 
-
-class ConnectionAuthenticationTests(HandlerTestCase):
-    """Negotiate and NTLM authenticate a connection, not a request."""
-
+    # Negotiate and NTLM authenticate a connection, not a request.
     def test_connection_serves_one_user(self):
-        class Handler(urllib.request.BaseHandler):
-            def http_error_401(self, req, fp, code, msg, headers):
-                step = len(peer.requests)
-                req.add_unredirected_header("Authorization", f"NTLM {step}")
-                return self.parent.open(req, timeout=req.timeout)
-
-        step = response(b"no", b"WWW-Authenticate: NTLM abc",
-                        status=b"401 Unauthorized")
-        peer, handler, opener = self.start(
-            sending(step, step, response(b"granted")), serve,
-            handlers=[Handler])
-        self.assertEqual(self.read(opener, peer), b"granted")
-        peer.join()
-        self.assertEqual(self.read(opener, peer), b"1 /")
-        self.assertCounts(handler, 2, 4)
-
-    def test_connection_stays_personal(self):
-        class Handler(urllib.request.BaseHandler):
-            def http_error_401(self, req, fp, code, msg, headers):
-                req.add_unredirected_header("Authorization", next(schemes))
-                return self.parent.open(req, timeout=req.timeout)
-
-        schemes = iter(["Negotiate abc", "Basic def"])
-        denied = response(b"no", status=b"401 Unauthorized")
-        peer, handler, opener = self.start(
-            sending(denied, denied, response(b"granted")), serve,
-            handlers=[Handler])
-        self.assertEqual(self.read(opener, peer), b"granted")
-        self.assertEqual(self.read(opener, peer), b"1 /")
+        challenge = denied(b"WWW-Authenticate: NTLM abc")
+        for steps in ["NTLM 1", "NTLM 2"], ["Negotiate abc", "Basic def"]:
+            with self.subTest(steps):
+                peer, handler, opener = self.start(
+                    sending(challenge, challenge, response(b"granted")),
+                    serve, handlers=[Authenticator(*steps)])
+                self.assertEqual(self.read(opener, peer), b"granted")
+                peer.join()
+                self.assertEqual(self.read(opener, peer), b"1 /")
+                self.assertCounts(handler, 2, 4)
 
     def test_connection_is_kept_if_another_scheme_is_used(self):
-        offer = response(b"no", b"WWW-Authenticate: Negotiate", BASIC,
-                         status=b"401 Unauthorized")
+        offer = denied(b"WWW-Authenticate: Negotiate", BASIC)
         basic = urllib.request.HTTPBasicAuthHandler(Passwords())
         peer, handler, opener = self.start(
             sending(*[offer, response(b"granted")] * 5), handlers=[basic])
@@ -418,74 +312,49 @@ class ConnectionAuthenticationTests(HandlerTestCase):
 class DestinationTests(HandlerTestCase):
     """Which connections serve the same purpose."""
 
-    def opening(self, cls=http.client.HTTPConnection, /, **options):
-        return lambda handler, req: handler.do_open(cls, req, **options)
-
-    def shares(self, *openings):
-        """Return the number of the connection that serves each request."""
-        class Handler(urllib.request.PersistentConnectionHandler):
-            def http_open(self, req):
-                return openings[int(req.selector[1:])](self, req)
-
-        peer, _, opener = self.start(cls=Handler)
-        return [int(self.read(opener, peer, f"/{i}").split()[0])
-                for i in range(len(openings))]
-
     def test_class_and_options(self):
         class Connection(http.client.HTTPConnection):
-            pass
-
-        plain = self.opening()
-        for different in (self.opening(Connection),
-                          self.opening(blocksize=1000),
-                          self.opening(source_address=(HOST, 0))):
-            self.assertEqual(self.shares(plain, different, plain, different),
-                             [0, 1, 0, 1])
-
-    def test_option_that_cannot_be_compared(self):
-        class Connection(http.client.HTTPConnection):
-            def __init__(self, *args, path, **kwargs):
+            def __init__(self, *args, path=None, **kwargs):
                 super().__init__(*args, **kwargs)
 
-        opening = self.opening(Connection, path=["a"])
-        self.assertEqual(self.shares(opening, opening), [0, 1])
-
-    def test_connection_that_overrides_connect(self):
-        class Connection(http.client.HTTPConnection):
+        class Connected(http.client.HTTPConnection):
             def connect(self):
                 self.sock = socket.create_connection(
                     (self.host, self.port), self.timeout)
 
-        opening = self.opening(Connection)
-        self.assertEqual(self.shares(opening, opening), [0, 0])
-
-    def test_socket_of_another_class_serves_one_request(self):
-        class Socket:
-            def __init__(self, sock):
-                self._sock = sock
-
-            def __getattr__(self, name):
-                return getattr(self._sock, name)
-
-        class Connection(http.client.HTTPConnection):
+        class Wrapped(http.client.HTTPConnection):
             def connect(self):
                 super().connect()
-                self.sock = Socket(self.sock)
+                self.sock = SocketWrapper(self.sock)
 
-        opening = self.opening(Connection)
-        self.assertEqual(self.shares(opening, opening), [0, 1])
+        plain = http.client.HTTPConnection, {}
+        for other, numbers in (
+            (plain, [0, 0, 0, 0]),
+            ((Connection, {}), [0, 1, 0, 1]),
+            ((http.client.HTTPConnection, {"blocksize": 1000}), [0, 1, 0, 1]),
+            ((http.client.HTTPConnection, {"source_address": (HOST, 0)}),
+             [0, 1, 0, 1]),
+            # These options cannot be compared.
+            ((Connection, {"path": ["a"]}), [0, 1, 0, 2]),
+            ((Connected, {}), [0, 1, 0, 1]),
+            # A socket of another class serves one request.
+            ((Wrapped, {}), [0, 1, 0, 2]),
+        ):
+            with self.subTest(other):
+                ways = [plain, other, plain, other]
+                peer, _, opener = self.start(
+                    cls=opening(lambda req: ways.pop(0)))
+                self.assertEqual([int(self.read(opener, peer).split()[0])
+                                  for _ in numbers], numbers)
 
     def test_hosts(self):
         class Connection(http.client.HTTPConnection):
             def connect(self):
                 self.sock = socket.create_connection((HOST, peer.port))
 
-        class Handler(urllib.request.PersistentConnectionHandler):
-            def http_open(self, req):
-                return self.do_open(Connection, req)
-
         peer = self.peer(count=7)
-        opener = self.opener(self.handler(cls=Handler))
+        opener = self.opener(self.handler(
+            cls=opening(lambda req: (Connection, {}))))
         for number, host in (
             (0, "a.example"), (0, "A.Example"), (0, "a.example:80"),
             (1, "a.example:81"), (2, "b.example"),
@@ -499,13 +368,9 @@ class DestinationTests(HandlerTestCase):
 
     @unittest.skipIf(ssl is None, "needs TLS")
     def test_contexts(self):
-        class Handler(urllib.request.PersistentConnectionHandler):
-            def https_open(self, req):
-                return self.do_open(http.client.HTTPSConnection, req,
-                                    context=contexts[req.selector])
-
         self.tls = ssl.TLSVersion.TLSv1_3
-        peer, _, opener = self.start(cls=Handler)
+        peer, _, opener = self.start(cls=opening(lambda req: (
+            http.client.HTTPSConnection, {"context": contexts[req.selector]})))
         contexts = {"/0": peer.client_context(), "/1": peer.client_context()}
         for path in "/0", "/1", "/0", "/1":
             self.assertEqual(self.read(opener, peer, path),
@@ -528,81 +393,69 @@ class SentAgainTests(HandlerTestCase):
             self.assertEqual(handler.num_requests, 2)
             self.assertEqual(handler.num_connections, peer.accepted)
 
-    def check_not_sent_again(self, *scripts, error=ConnectionError, **kwargs):
-        with self.assertRaises(error) as caught:
-            self.send_second(*scripts, serve, **kwargs)
-        self.assertEqual([number for number, _ in self.sent], [0])
-        if isinstance(caught.exception, urllib.error.HTTPError):
-            caught.exception.close()
-        return caught.exception
-
     def test_idempotent_request_is_sent_again(self):
         for method in "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":
-            for end in close, reset:
+            data = b"data" if method == "PUT" else b""
+            for end in Link.close, Link.reset, send_408:
                 with self.subTest(method=method, end=end):
                     body = self.send_second(ending(FIRST, end=end), serve,
-                                            method=method)
+                                            method=method, data=data or None)
                     self.assertEqual(body,
                                      b"" if method == "HEAD" else b"1 /")
-                    self.assertEqual(self.sent, [(0, b""), (1, b"")])
+                    self.assertEqual(self.sent, [(0, data), (1, data)])
 
-    def test_body_of_bytes_is_sent_again(self):
-        self.send_second(ending(FIRST, end=close), serve, method="PUT",
-                         data=b"body")
-        self.assertEqual(self.sent, [(0, b"body"), (1, b"body")])
+    def test_other_request_is_not_sent_again(self):
+        def cut(data):
+            return lambda link: (link.send(data), link.close())
 
-    def test_other_method_is_not_sent_again(self):
-        for method in "POST", "PATCH":
-            with self.subTest(method):
-                self.check_not_sent_again(ending(FIRST, end=close),
-                                          method=method, data=b"pay")
-
-    def test_other_body_is_not_sent_again(self):
-        for data in io.BytesIO(b"body"), [b"bo", b"dy"], iter([b"body"]):
-            with self.subTest(type(data)):
-                self.check_not_sent_again(ending(FIRST, end=close),
-                                          method="PUT", data=data)
+        for name, end, error, kwargs in (
+            ("POST", Link.close, ConnectionError, {"data": b"pay"}),
+            ("PATCH", Link.close, ConnectionError,
+             {"data": b"pay", "method": "PATCH"}),
+            ("408", send_408, urllib.error.HTTPError, {"data": b"pay"}),
+            ("file", Link.close, ConnectionError,
+             {"data": io.BytesIO(b"body"), "method": "PUT"}),
+            ("list", Link.close, ConnectionError,
+             {"data": [b"bo", b"dy"], "method": "PUT"}),
+            ("iterator", Link.close, ConnectionError,
+             {"data": iter([b"body"]), "method": "PUT"}),
+            ("first byte", cut(b"H"), http.client.HTTPException, {}),
+            ("interim response", cut(b"HTTP/1.1 102 Processing\r\n\r\n"),
+             ConnectionError, {}),
+            ("timeout", Link.wait_closed, TimeoutError, {"timeout": 0.01}),
+        ):
+            with self.subTest(name):
+                with self.assertRaises(error) as caught:
+                    self.send_second(ending(FIRST, end=end), serve, **kwargs)
+                self.assertEqual([number for number, _ in self.sent], [0])
+                if error is urllib.error.HTTPError:
+                    caught.exception.close()
 
     def test_request_is_sent_twice_at_most(self):
         with self.assertRaises(ConnectionError):
-            self.send_second(ending(FIRST, end=close), ending(end=close),
-                             serve)
+            self.send_second(ending(FIRST, end=Link.close),
+                             ending(end=Link.close), serve)
         self.assertEqual([number for number, _ in self.sent], [0, 1])
 
     def test_not_over_a_connection_that_was_new(self):
-        peer, handler, opener = self.start(ending(end=close), serve)
-        with self.assertRaises(ConnectionError):
-            self.read(opener, peer)
-        self.assertCounts(handler, 1, 1)
+        for end, error in ((Link.close, ConnectionError),
+                           (send_408, urllib.error.HTTPError)):
+            with self.subTest(error):
+                peer, handler, opener = self.start(ending(end=end), serve)
+                with self.assertRaises(error) as caught:
+                    self.open(opener, peer)
+                if error is urllib.error.HTTPError:
+                    caught.exception.close()
+                self.assertCounts(handler, 1, 1)
+                self.assertEqual(handler.idle, 0)
 
     def test_not_over_a_connection_that_replaced_another(self):
-        def once(link):
-            link.answer(b"first")
-            link.close()
-
-        peer, _, opener = self.start(once, ending(end=close), serve)
-        with self.open(opener, peer) as resp:
-            sock = resp.fp.raw._sock
-            resp.read()
-            wait_readable(sock)
-            with self.assertRaises(ConnectionError):
-                self.read(opener, peer)
+        peer, _, opener = self.start(sending(FIRST, end=Link.close),
+                                     ending(end=Link.close), serve)
+        self.read_until_closed(opener, peer)
+        with self.assertRaises(ConnectionError):
+            self.read(opener, peer)
         self.assertEqual(peer.accepted, 2)
-
-    def test_not_after_the_first_byte(self):
-        def one_byte(link):
-            link.send(b"H")
-            link.close()
-
-        self.check_not_sent_again(ending(FIRST, end=one_byte),
-                                  error=http.client.HTTPException)
-
-    def test_not_after_an_interim_response(self):
-        def interim(link):
-            link.send(b"HTTP/1.1 102 Processing\r\n\r\n")
-            link.close()
-
-        self.check_not_sent_again(ending(FIRST, end=interim))
 
     def test_body_that_fails_is_not_sent_again(self):
         # The error looks like that of a connection over which nothing is sent.
@@ -614,57 +467,23 @@ class SentAgainTests(HandlerTestCase):
             self.send_second(sending(FIRST), serve, method="PUT", data=body())
         self.assertEqual(self.sent, [])
 
-    def test_not_after_a_timeout(self):
-        def silent(link):
-            link.wait_closed()
-
-        self.check_not_sent_again(ending(FIRST, end=silent), timeout=0.01,
-                                  error=TimeoutError)
-
-    def test_408(self):
-        script = sending(FIRST, TIMEOUT)
-        self.assertEqual(self.send_second(script, serve), b"1 /")
-        error = self.check_not_sent_again(script, data=b"pay",
-                                          error=urllib.error.HTTPError)
-        self.assertEqual(error.code, 408)
-
-    def test_408_over_a_connection_that_was_new(self):
-        peer, handler, opener = self.start(sending(TIMEOUT), serve)
-        with self.assertRaises(urllib.error.HTTPError) as caught:
-            self.open(opener, peer)
-        caught.exception.close()
-        self.assertEqual(caught.exception.code, 408)
-        self.assertCounts(handler, 1, 1)
-        self.assertEqual(handler.idle, 0)
-
     def test_end_of_an_idle_connection_loses_nothing(self):
         # The end is noticed before anything is sent.
-        ends = {
-            "FIN": close,
-            "RST": reset,
-            "408": lambda link: link.send(TIMEOUT),
-            "forged response": lambda link: link.send(response(b"forged")),
-        }
+        ends = http_peer.idle_ends(self.tls) | {
+            "forged response": lambda link: link.send(FORGED)}
         for name, end in ends.items():
-            def script(link):
-                link.answer(b"first")
-                go_on.wait(support.SHORT_TIMEOUT)
-                end(link)
-                link.wait_closed()
-
-            go_on = threading.Event()
             with self.subTest(name):
+                script, go_on = http_peer.ending_idle(FIRST, end)
                 peer, handler, opener = self.start(script, serve)
                 with self.open(opener, peer) as resp:
                     sock = resp.fp.raw._sock
                     self.assertEqual(resp.read(), b"first")
-                    go_on.set()
+                    go_on()
                     wait_readable(sock)
-                    data = iter([b"on", b"ce"])
-                    with self.open(opener, peer, data=data,
-                                   timeout=33) as second:
-                        self.assertEqual(second.fp.raw._sock.gettimeout(), 33)
-                        self.assertEqual(second.read(), b"1 /")
+                    second = self.get(opener, peer, data=iter([b"on", b"ce"]),
+                                      timeout=33)
+                self.assertEqual(second.fp.raw._sock.gettimeout(), 33)
+                self.assertEqual(second.read(), b"1 /")
                 self.assertEqual([received.body for _, received
                                   in peer.requests], [b"", b"once"])
                 self.assertCounts(handler, 2, 2)
@@ -709,8 +528,8 @@ class ExpiryTests(HandlerTestCase):
         self.let_pass(seconds)
         return self.read(opener, peer) == b"0 /"
 
-    def test_idle_timeout(self):
-        for seconds, options, kept in (
+    def test_limits(self):
+        for seconds, options, kept, *headers in (
             (8, {"idle_timeout": 10}, True),
             (11, {"idle_timeout": 10}, False),
             (0, {"idle_timeout": 0}, False),
@@ -719,9 +538,19 @@ class ExpiryTests(HandlerTestCase):
             (11, {"max_age": 10}, False),
             (0, {"max_age": 0}, False),
             (8, {"max_age": 10, "idle_timeout": 5}, False),
+            (0, {"max_idle": 0}, False),
+            # The shorter limit decides.
+            (4.5, {"idle_timeout": 10}, False, b"Keep-Alive: timeout=5"),
+            (2.5, {"idle_timeout": 2}, False, b"Keep-Alive: timeout=5"),
+            (1, {"idle_timeout": 2}, True, b"Keep-Alive: timeout=5"),
+            # Node.js rounds down.
+            (100, {}, True, b"Keep-Alive: timeout=0",
+             b"Connection: keep-alive"),
         ):
-            with self.subTest(seconds=seconds, options=options):
-                self.assertEqual(self.is_kept(seconds, **options), kept)
+            with self.subTest(seconds=seconds, options=options,
+                              headers=headers):
+                self.assertEqual(self.is_kept(seconds, *headers, **options),
+                                 kept)
 
     def test_max_age_counts_from_the_opening(self):
         peer, _, opener = self.start(max_age=10)
@@ -763,29 +592,16 @@ class ExpiryTests(HandlerTestCase):
                 self.assertEqual(
                     self.is_kept(seconds, b"Keep-Alive: " + header), kept)
 
-    def test_timeout_of_0_beside_keep_alive_says_nothing(self):
-        # Node.js rounds down.
-        self.assertTrue(self.is_kept(100, b"Keep-Alive: timeout=0",
-                                     b"Connection: keep-alive"))
-
-    def test_shorter_limit_decides(self):
-        header = b"Keep-Alive: timeout=5"
-        self.assertFalse(self.is_kept(4.5, header, idle_timeout=10))
-        self.assertFalse(self.is_kept(2.5, header, idle_timeout=2))
-        self.assertTrue(self.is_kept(1, header, idle_timeout=2))
-
     def test_unused_connections_are_closed_by_the_next_request(self):
         peer, handler, opener = self.start(idle_timeout=10)
-        with self.open(opener, peer) as first:
-            with self.open(opener, peer) as second:
-                first.read()
-                second.read()
+        for resp in self.get(opener, peer), self.get(opener, peer):
+            resp.read()
         for _ in range(3):
             self.let_pass(6)
             self.assertEqual(self.read(opener, peer), b"1 /")
         self.let_pass(11)
         with self.open(opener, peer):
-            self.assertEqual((handler.idle, handler.in_use), (0, 1))
+            self.assertUse(handler, idle=0, in_use=1)
 
 
 class LimitTests(HandlerTestCase):
@@ -799,12 +615,6 @@ class LimitTests(HandlerTestCase):
                              (0, b"0 /"), (2, b"1 /")):
             self.assertEqual(self.read(opener, peers[number]), body)
             self.assertLessEqual(handler.idle, 2)
-
-    def test_max_idle_of_0(self):
-        peer, handler, opener = self.start(max_idle=0)
-        self.assertEqual(self.read(opener, peer), b"0 /")
-        peer.join()
-        self.assertEqual(self.read(opener, peer), b"1 /")
 
     @threading_helper.requires_working_threading()
     def test_request_waits_for_a_connection(self):
@@ -855,13 +665,10 @@ class LimitTests(HandlerTestCase):
         self.assertCounts(handler, 2, 3)
 
     def test_failed_request_is_not_counted_as_in_use(self):
-        def garbage(link):
-            link.send(b"garbage\r\n\r\n")
-            link.close()
-
         peer, handler, opener = self.start(
-            ending(end=close), ending(end=garbage),
-            lambda link: link.wait_closed(), serve, max_per_host=1)
+            ending(end=Link.close),
+            sending(b"garbage\r\n\r\n", end=Link.close),
+            Link.wait_closed, serve, max_per_host=1)
         for _ in range(2):
             with self.assertRaises((OSError, http.client.HTTPException)):
                 self.read(opener, peer)
@@ -894,17 +701,10 @@ class LimitTests(HandlerTestCase):
             self.assertIsInstance(caught.exception.reason, ssl.SSLError)
             self.assertEqual(handler.in_use, 0)
 
-    def test_response_that_is_lost(self):
-        peer, handler, opener = self.start(sending(UNFINISHED), serve,
-                                           max_per_host=1)
-        self.open(opener, peer)
-        support.gc_collect()
-        self.assertEqual(handler.in_use, 0)
-        self.assertEqual(self.read(opener, peer), b"1 /")
-
     @support.cpython_only
     def test_repetition_makes_no_reference_cycle(self):
-        peer, handler, opener = self.start(ending(FIRST, end=close), serve)
+        peer, handler, opener = self.start(
+            ending(FIRST, end=Link.close), serve)
         self.read(opener, peer)
         with support.disable_gc():
             self.open(opener, peer)
@@ -958,18 +758,14 @@ class LimitTests(HandlerTestCase):
             def __init__(self, *args, option, **kwargs):
                 super().__init__(*args, **kwargs)
 
-        class Handler(urllib.request.PersistentConnectionHandler):
-            def http_open(self, req):
-                return self.do_open(Connection, req, option=Option())
-
         open_responses = []
-        peer, handler, opener = self.start(cls=Handler, max_idle=1)
+        peer, handler, opener = self.start(max_idle=1, cls=opening(
+            lambda req: (Connection, {"option": Option()})))
         open_responses.append(self.open(opener, peer))
-        with self.open(opener, peer) as resp:
-            resp.read()
+        self.assertEqual(self.read(opener, peer), b"1 /")
         self.assertEqual(self.read(opener, peer)[-1:], b"/")
         self.assertEqual(open_responses, [])
-        self.assertEqual((handler.idle, handler.in_use), (1, 0))
+        self.assertUse(handler, idle=1, in_use=0)
 
     def test_arguments(self):
         cls = urllib.request.PersistentConnectionHandler
@@ -997,11 +793,11 @@ class CloseTests(HandlerTestCase):
 
     def test_connection_in_use_is_closed_when_its_response_ends(self):
         peer, handler, opener = self.start()
-        with self.open(opener, peer, "/path") as resp:
-            self.assertEqual(resp.read(1), b"0")
-            handler.close()
-            self.assertEqual(resp.read(), b" /path")
-            peer.join()
+        resp = self.get(opener, peer, "/path")
+        self.assertEqual(resp.read(1), b"0")
+        handler.close()
+        self.assertEqual(resp.read(), b" /path")
+        peer.join()
         self.assertEqual(self.read(opener, peer), b"1 /")
 
     def test_opener_does_not_close_its_handlers(self):
@@ -1013,15 +809,13 @@ class CloseTests(HandlerTestCase):
     def test_handler_that_is_collected_closes_its_connections(self):
         peer = self.peer()
         opener = self.opener(urllib.request.PersistentConnectionHandler())
-        idle = self.open(opener, peer)
-        resp = self.open(opener, peer, "/path")
-        with idle, resp:
-            idle.read()
-            del opener
-            support.gc_collect()
-            # Its response can be read.
-            self.assertEqual(resp.read(), b"1 /path")
-            peer.join()
+        idle, resp = self.get(opener, peer), self.get(opener, peer, "/path")
+        idle.read()
+        del opener
+        support.gc_collect()
+        # Its response can be read.
+        self.assertEqual(resp.read(), b"1 /path")
+        peer.join()
 
     def test_copies(self):
         handler = self.handler()
@@ -1050,14 +844,12 @@ class CloseTests(HandlerTestCase):
 
 class ProxyTests(HandlerTestCase):
 
-    def proxied(self, peer, scheme, userinfo="", **options):
-        handler = self.handler(**options)
-        return handler, self.opener(handler, proxies={
-            scheme: f"http://{userinfo}{HOST}:{peer.port}"})
+    def proxies(self, peer):
+        return {"http": f"http://{HOST}:{peer.port}"}
 
     def test_forward_proxy(self):
         peer = self.peer()
-        handler, opener = self.proxied(peer, "http")
+        opener = self.opener(self.handler(), proxies=self.proxies(peer))
         for url in "http://a.example/", "http://b.example/":
             self.assertEqual(self.read(opener, url), b"0 " + url.encode())
             self.assertEqual(peer.requests[-1][1].headers["Host"],
@@ -1067,32 +859,29 @@ class ProxyTests(HandlerTestCase):
         one, two, direct = [self.peer() for _ in range(3)]
         handler = self.handler()
         for _ in range(2):
-            for peer in one, two, None:
-                proxies = {}
-                if peer is not None:
-                    proxies["http"] = f"http://{HOST}:{peer.port}"
+            for proxies in self.proxies(one), self.proxies(two), {}:
                 self.read(self.opener(handler, proxies=proxies), direct)
         self.assertEqual([peer.accepted for peer in (one, two, direct)],
                          [1, 1, 1])
 
-    def tunnel(self, script=serve):
-        def tunnelling(link):
-            link.answer()
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(http_peer.CERTFILE)
-            link.start_tls(context)
-            script(link)
-        return tunnelling
 
-    def tunnelled(self, peer, **options):
+@unittest.skipIf(ssl is None, "needs TLS")
+class TunnelTests(HandlerTestCase):
+
+    URL = "https://localhost/"
+
+    def start(self, *scripts, **options):
         context = ssl.create_default_context(cafile=http_peer.CERTFILE)
-        return self.proxied(peer, "https", "user:secret@", context=context,
-                            **options)
+        peer = self.peer(*scripts)
+        handler = self.handler(context=context, **options)
+        return peer, handler, self.proxied(handler, peer)
 
-    @unittest.skipIf(ssl is None, "needs TLS")
-    def test_tunnel(self):
-        peer = self.peer(self.tunnel(), self.tunnel())
-        handler, opener = self.tunnelled(peer)
+    def proxied(self, handler, peer, user="user"):
+        return self.opener(handler, proxies={
+            "https": f"http://{user}:secret@{HOST}:{peer.port}"})
+
+    def test_tunnel_leads_to_one_port(self):
+        peer, _, opener = self.start(tunnelling(serve), tunnelling(serve))
         for port, body in ((443, b"0 /"), (444, b"1 /"), (443, b"0 /")):
             self.assertEqual(self.read(opener, f"https://localhost:{port}/"),
                              body)
@@ -1103,72 +892,42 @@ class ProxyTests(HandlerTestCase):
             self.assertEqual("Proxy-Authorization" in received.headers,
                              received.method == b"CONNECT")
 
-    @unittest.skipIf(ssl is None, "needs TLS")
     def test_tunnel_belongs_to_a_user_of_the_proxy(self):
-        peer = self.peer(self.tunnel(), self.tunnel())
-        handler, _ = self.tunnelled(peer)
+        peer, handler, _ = self.start(tunnelling(serve), tunnelling(serve))
         for number, user in enumerate(("one", "two")):
-            opener = self.opener(handler, proxies={
-                "https": f"http://{user}:secret@{HOST}:{peer.port}"})
             for _ in range(2):
-                self.assertEqual(self.read(opener, "https://localhost/"),
+                opener = self.proxied(handler, peer, user)
+                self.assertEqual(self.read(opener, self.URL),
                                  b"%d /" % number)
 
-    @unittest.skipIf(ssl is None, "needs TLS")
     def test_tunnel_that_ends_while_idle(self):
-        def once(link):
-            link.answer(b"first")
-            link.close()
+        for more in [], [ending(end=Link.close)]:
+            with self.subTest(more):
+                peer, _, opener = self.start(
+                    tunnelling(sending(FIRST, end=Link.close)), *more,
+                    tunnelling(serve))
+                self.read_until_closed(opener, self.URL)
+                self.assertEqual(self.read(opener, self.URL, data=b"x"),
+                                 b"%d /" % (len(more) + 1))
+                self.assertEqual(
+                    [received.method for _, received in peer.requests],
+                    [b"CONNECT", b"GET", b"CONNECT", *[b"CONNECT"] * len(more),
+                     b"POST"])
 
-        peer = self.peer(self.tunnel(once), self.tunnel())
-        handler, opener = self.tunnelled(peer)
-        with self.open(opener, "https://localhost/") as resp:
-            sock = resp.fp.raw._sock
-            self.assertEqual(resp.read(), b"first")
-            wait_readable(sock)
-        self.assertEqual(self.read(opener, "https://localhost/", data=b"x"),
-                         b"1 /")
-        self.assertEqual([received.method for _, received in peer.requests],
-                         [b"CONNECT", b"GET", b"CONNECT", b"POST"])
-
-    @unittest.skipIf(ssl is None, "needs TLS")
-    def test_proxy_that_closes_before_anything_is_sent(self):
-        def once(link):
-            link.answer(b"first")
-            link.close()
-
-        peer = self.peer(ending(end=close), self.tunnel(once),
-                         ending(end=close), self.tunnel())
-        handler, opener = self.tunnelled(peer)
-        # The request is not tried again if the connection was new.
-        with self.assertRaises(urllib.error.URLError):
-            self.open(opener, "https://localhost/")
-        self.assertEqual(peer.accepted, 1)
-        with self.open(opener, "https://localhost/") as resp:
-            sock = resp.fp.raw._sock
-            resp.read()
-            wait_readable(sock)
-        self.assertEqual(self.read(opener, "https://localhost/", data=b"x"),
-                         b"3 /")
-        self.assertEqual([received.method for _, received in peer.requests],
-                         [b"CONNECT", b"CONNECT", b"GET", b"CONNECT",
-                          b"CONNECT", b"POST"])
-
-    @unittest.skipIf(ssl is None, "needs TLS")
     def test_tunnel_that_fails_is_not_counted_as_in_use(self):
-        def broken(link):
-            link.answer()
-            link.send(b"not TLS")
-            link.wait_closed()
-
-        denied = response(b"denied", status=b"407 Authenticate")
-        peer = self.peer(sending(denied), broken, self.tunnel())
-        handler, opener = self.tunnelled(peer, max_per_host=1)
-        for _ in range(2):
+        peer, handler, opener = self.start(
+            ending(end=Link.close),
+            sending(response(b"denied", status=b"407 Authenticate")),
+            sending(response(), end=lambda link: (
+                link.send(b"not TLS"), link.wait_closed())),
+            tunnelling(serve), max_per_host=1)
+        for number in 1, 2, 3:
             with self.assertRaises(urllib.error.URLError):
-                self.open(opener, "https://localhost/")
+                self.open(opener, self.URL)
             self.assertEqual(handler.in_use, 0)
-        self.assertEqual(self.read(opener, "https://localhost/"), b"2 /")
+            # It is not tried again, as it was new.
+            self.assertEqual(peer.accepted, number)
+        self.assertEqual(self.read(opener, self.URL), b"3 /")
 
 
 @threading_helper.requires_working_threading()
@@ -1178,19 +937,8 @@ class ThreadTests(HandlerTestCase):
     REQUESTS = 20
 
     def run_threads(self, function):
-        def run(number):
-            try:
-                function(number)
-            except BaseException as exc:
-                errors.append(exc)
-
-        errors = []
-        threads = [threading.Thread(target=run, args=(number,))
-                   for number in range(self.THREADS)]
-        with threading_helper.start_threads(threads):
-            pass
-        if errors:
-            raise errors[0]
+        with concurrent.futures.ThreadPoolExecutor(self.THREADS) as executor:
+            list(executor.map(function, range(self.THREADS)))
 
     def test_each_request_gets_its_own_response(self):
         def requests(number):
@@ -1208,28 +956,28 @@ class ThreadTests(HandlerTestCase):
                 self.assertLessEqual(peer.accepted, limit or self.THREADS)
 
     def test_server_that_misbehaves(self):
-        # The target says what the server does.
-        kinds = ("plain", "truncated", "reset", "408", "close", "idle")
+        # What the server does, by the last part of the target.
+        kinds = {
+            "plain": (response, None),
+            "idle": (response, Link.close),
+            "close": (lambda body: response(body, b"Connection: close"),
+                      Link.close),
+            "truncated": (lambda body: response(body)[:-1], Link.close),
+            "408": (lambda body: response(status=b"408 No"), Link.close),
+            "reset": (lambda body: b"", Link.reset),
+        }
 
         def script(link):
             while received := link.request():
-                kind = received.target.rpartition(b"/")[2]
-                answer = response(received.target)
-                if kind == b"reset":
-                    return link.reset()
-                if kind == b"408":
-                    answer = TIMEOUT
-                elif kind == b"truncated":
-                    answer = answer[:-1]
-                elif kind == b"close":
-                    answer = response(received.target, b"Connection: close")
-                link.send(answer)
-                if kind != b"plain":
-                    return link.close()
+                kind = received.target.rpartition(b"/")[2].decode()
+                answer, end = kinds[kind]
+                link.send(answer(received.target))
+                if end is not None:
+                    return end(link)
 
         def requests(number):
             for i in range(self.REQUESTS):
-                kind = kinds[(i + number) % len(kinds)]
+                kind = list(kinds)[(i + number) % len(kinds)]
                 path = f"/{number}/{i}/{kind}"
                 data = b"body" if i % 2 else None
                 fails = kind in ("truncated", "reset", "408")
@@ -1257,52 +1005,30 @@ class ThreadTests(HandlerTestCase):
 
 
 @support.requires_fork()
+@http_peer.over_tls
 class ForkTests(HandlerTestCase):
 
-    def fork(self, function):
-        """Run *function* in a child process."""
-        with warnings.catch_warnings():
-            # The server has threads.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                function()
-                status = 0
-            finally:
-                os._exit(status)
-        return pid
-
-    def check(self, tls=None):
+    def test_child_leaves_the_connections_of_the_parent_alone(self):
         def requests(name):
             for i in range(10):
                 body = self.read(opener, peer, f"/{name}")
                 self.assertEqual(body.partition(b" ")[2], f"/{name}".encode())
 
         def child():
-            self.assertEqual((handler.idle, handler.in_use), (0, 0))
+            self.assertUse(handler, idle=0, in_use=0)
             resp.close()
             requests("child")
 
-        self.tls = tls
         peer, handler, opener = self.start(max_per_host=2)
         with self.open(opener, peer, "/open") as resp:
             self.read(opener, peer, "/parent")
-            pid = self.fork(child)
+            pid = http_peer.fork(child)
             requests("parent")
             self.assertEqual(resp.read(), b"0 /open")
             support.wait_process(pid, exitcode=0)
         self.assertEqual(handler.num_connections, 2)
         for number, received in peer.requests:
             self.assertEqual(number == 2, received.target == b"/child")
-
-    def test_child_leaves_the_connections_of_the_parent_alone(self):
-        self.check()
-
-    @unittest.skipIf(ssl is None, "needs TLS")
-    def test_child_over_tls(self):
-        self.check(ssl.TLSVersion.TLSv1_3)
 
 
 class ModuleTests(HandlerTestCase):

@@ -1,6 +1,5 @@
 """Tests of redirects and authentication over one connection in urllib."""
 
-import contextlib
 import contextvars
 import gzip
 import http.client
@@ -11,24 +10,18 @@ import unittest
 import urllib.error
 import urllib.request
 from test import http_peer, support
-from test.http_peer import HOST, Peer, response, wait_readable
+from test.http_peer import (BASIC, FORGED, HOST, Authenticator, Link,
+                            Passwords, ending, flood, response, send_408,
+                            sending, ssl, tunnelling, wait_readable)
 from test.support import threading_helper
 from unittest import mock
 
-try:
-    import ssl
-except ImportError:
-    ssl = None
-
-support.requires_working_socket(module=True)
-
-BASIC = b'WWW-Authenticate: Basic realm="r"'
 DIGEST = b'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"'
 FOUND = response(b"found")
 
 
-def redirect(target=b"/next", body=b"", code=302):
-    return response(body, b"Location: " + target,
+def redirect(target=b"/next", body=b"", *headers, code=302):
+    return response(body, b"Location: " + target, *headers,
                     status=b"%d Elsewhere" % code)
 
 
@@ -36,56 +29,15 @@ def denied(body=b"denied", challenge=BASIC, status=b"401 Unauthorized"):
     return response(body, challenge, status=status)
 
 
-def sending(*answers):
-    """Return a script that answers so many requests."""
-    def script(link):
-        for answer in answers:
-            if link.request() is None:
-                return
-            link.send(answer)
-        link.wait_closed()
-    return script
-
-
-class Passwords(urllib.request.HTTPPasswordMgr):
-    def find_user_password(self, realm, authuri):
-        return "user", "secret"
-
-
 def basic():
     return urllib.request.HTTPBasicAuthHandler(Passwords())
 
 
-class OpenTestCase(http_peer.DestructorTestCase):
-
-    tls = None
-
-    def setUp(self):
-        self.enterContext(mock.patch("urllib.request.proxy_bypass",
-                                     return_value=False))
-
-    def peer(self, *scripts):
-        return self.enterContext(Peer(*scripts, tls=self.tls))
-
-    def url(self, peer, path="/"):
-        scheme = "http" if peer.tls is None else "https"
-        return f"{scheme}://{HOST}:{peer.port}{path}"
-
-    def opener(self, peer, *handlers, proxies={}):
-        if peer.tls is not None:
-            handlers += (urllib.request.HTTPSHandler(
-                context=peer.client_context()),)
-        return urllib.request.build_opener(
-            urllib.request.ProxyHandler(proxies), *handlers)
+class OpenTestCase(http_peer.URLTestCase):
 
     def open(self, peer, *handlers, opener=None, url=None, **kwargs):
-        request = urllib.request.Request(url or self.url(peer), **kwargs)
-        opener = opener or self.opener(peer, *handlers)
-        return opener.open(request, timeout=support.SHORT_TIMEOUT)
-
-    def read(self, *args, **kwargs):
-        with self.open(*args, **kwargs) as resp:
-            return resp.read()
+        return super().open(opener or self.opener(*handlers, peer=peer),
+                            url or peer, **kwargs)
 
     def assertLines(self, peer, *expected):
         """What was received: (connection number, method and target)."""
@@ -105,14 +57,11 @@ class ReusedTests(OpenTestCase):
 
     def test_redirect(self):
         for code in 301, 302, 303, 307, 308:
-            for method in "GET", "HEAD":
+            for method, body in ("GET", b"found"), ("HEAD", b""):
                 with self.subTest(code=code, method=method):
-                    body = b"elsewhere" if method == "GET" else b""
-                    head = method == "HEAD"
                     received = self.check(
-                        redirect(code=code, body=body),
-                        response() if head else FOUND, method=method,
-                        body=b"" if head else b"found",
+                        redirect(code=code, body=body.upper()), response(body),
+                        method=method, body=body,
                         lines=[f"{method} /", f"{method} /next"])
                     for request in received:
                         self.assertNotIn("Connection", request.headers)
@@ -140,11 +89,9 @@ class ReusedTests(OpenTestCase):
 
     def test_absolute_location(self):
         def script(link):
-            link.request()
-            link.send(redirect(self.url(peer, "/next").encode()))
-            link.request()
-            link.send(redirect(f"//{HOST.upper()}:{peer.port}".encode()))
-            link.answer(b"found")
+            sending(redirect(self.url(peer, "/next").encode()),
+                    redirect(f"//{HOST.upper()}:{peer.port}".encode()),
+                    FOUND)(link)
 
         peer = self.peer(script)
         self.assertEqual(self.read(peer), b"found")
@@ -198,60 +145,45 @@ class NotReusedTests(OpenTestCase):
         peer = self.peer(first, sending(FOUND))
         self.assertEqual(self.read(peer, *handlers, **kwargs), b"found")
         self.assertEqual([number for number, _ in peer.requests], [0, 1])
-        return peer
 
-    # Guard: an announced close is honoured.
-    def test_server_closes(self):
-        self.check(sending(response(b"", b"Location: /", b"Connection: close",
-                                    status=b"302 Found")))
-
-    # Guard: they are not taken for the next response.
-    def test_bytes_beyond_the_response(self):
-        self.check(sending(redirect(body=b"body") + response(b"forged")))
-
-    # Guard: before, all of it was read.
-    def test_body_of_more_than_256_kib(self):
-        self.check(sending(redirect(body=b"x" * 512 * 1024)))
-
-    def test_body_that_does_not_come(self):
-        self.check(sending(redirect(body=b"0123456789")[:-1]))
+    def test_redirect_that_no_request_can_follow(self):
+        for answer in (
+            redirect(b"/", b"", b"Connection: close"),
+            redirect(body=b"body") + FORGED,
+            # Of this, not more than 256 KiB are read.
+            redirect(body=b"x" * 512 * 1024),
+            # Its end does not come.
+            redirect(body=b"0123456789")[:-1],
+        ):
+            with self.subTest(answer[:100]):
+                self.check(sending(answer))
 
     def test_body_that_is_too_long(self):
-        for head, piece in (
+        for fields, piece in (
             (b"Transfer-Encoding: chunked\r\n", b"1000\r\n%04096d\r\n" % 0),
             (b"Transfer-Encoding: chunked\r\n", b"1"),
             (b"Content-Length: 999999999999\r\n", b"x" * 4096),
             (b"", b"x" * 4096),
         ):
             for status in b"302 Found", b"401 Unauthorized":
-                def script(link):
-                    link.request()
-                    with contextlib.suppress(OSError):
-                        link.send(b"HTTP/1.1 " + status + b"\r\n" + BASIC
-                                  + b"\r\nLocation: /next\r\n" + head
-                                  + b"\r\n")
-                        for _ in range(1000):
-                            link.send(piece)
-                    link.close()
-
-                with self.subTest(head=head, status=status):
-                    self.check(script, basic())
+                head = (b"HTTP/1.1 %s\r\n%s\r\nLocation: /next\r\n%s\r\n"
+                        % (status, BASIC, fields))
+                with self.subTest(fields=fields, status=status):
+                    self.check(
+                        ending(end=lambda link: flood(link, head, piece)),
+                        basic())
 
     def test_connection_header_of_the_caller(self):
-        peer = self.check(sending(redirect(body=b"body")),
-                          headers={"Connection": "x, Close"})
-        for _, received in peer.requests:
-            self.assertEqual(received.headers["Connection"], "x, Close")
-
-    # Guard: the header is still sent.
-    def test_connection_header_of_the_opener(self):
-        peer = self.peer(sending(redirect(body=b"body")), sending(FOUND))
-        opener = self.opener(peer)
-        opener.addheaders.append(("connection", "close"))
-        self.assertEqual(self.read(peer, opener=opener), b"found")
-        for _, received in peer.requests:
-            self.assertEqual(received.headers["Connection"], "close")
-        self.assertEqual(peer.accepted, 2)
+        for headers, addheaders in (({"Connection": "x, Close"}, []),
+                                    ({}, [("connection", "x, Close")])):
+            peer = self.peer(sending(redirect(body=b"body")), sending(FOUND))
+            opener = self.opener(peer=peer)
+            opener.addheaders += addheaders
+            self.assertEqual(
+                self.read(peer, opener=opener, headers=headers), b"found")
+            self.assertEqual([(number, received.headers["Connection"])
+                              for number, received in peer.requests],
+                             [(0, "x, Close"), (1, "x, Close")])
 
     def test_other_server(self):
         self.tls = None
@@ -266,16 +198,11 @@ class NotReusedTests(OpenTestCase):
                 self.assertEqual(resp.read(), b"found")
 
     def test_connection_authenticated_by_ntlm(self):
-        class Handler(urllib.request.BaseHandler):
-            def http_error_401(self, req, fp, code, msg, headers):
-                step = len(peer.requests)
-                req.add_unredirected_header("Authorization", f"NTLM {step}")
-                return self.parent.open(req, timeout=req.timeout)
-
         step = denied(challenge=b"WWW-Authenticate: NTLM abc")
         peer = self.peer(sending(step, step, redirect(body=b"body")),
                          sending(FOUND))
-        self.assertEqual(self.read(peer, Handler), b"found")
+        self.assertEqual(
+            self.read(peer, Authenticator("NTLM 1", "NTLM 2")), b"found")
         self.assertLines(peer, (0, "GET /"), (0, "GET /"), (0, "GET /"),
                          (1, "GET /next"))
 
@@ -297,14 +224,14 @@ class NotReusedTests(OpenTestCase):
             has_begun.set()
             bodies.append(self.read(other))
 
-        def serve_late(link):
-            link.request()
+        def answer_late(link):
             has_ended.wait(support.SHORT_TIMEOUT)
             link.send(FOUND)
 
         threads, bodies = [], []
         has_begun, has_ended = threading.Event(), threading.Event()
-        peer, other = self.peer(sending(FOUND)), self.peer(serve_late)
+        peer = self.peer(sending(FOUND))
+        other = self.peer(ending(end=answer_late))
         self.assertEqual(self.read(peer, Handler), b"found")
         has_ended.set()
         threading_helper.join_thread(threads[0])
@@ -326,11 +253,8 @@ class NotReusedTests(OpenTestCase):
 
         bodies = []
         peer = self.peer(sending(denied()), sending(FOUND))
-        opener = self.opener(peer, Handler)
-        with self.assertRaises(urllib.error.HTTPError) as caught:
-            self.open(peer, opener=opener)
-        with caught.exception as error:
-            self.assertEqual(error.read(), b"denied")
+        opener = self.opener(Handler, peer=peer)
+        self.assertEqual(self.get(peer, opener=opener).read(), b"denied")
         self.assertEqual(bodies, [b"found"])
 
 
@@ -338,29 +262,24 @@ class NotReusedTests(OpenTestCase):
 class LastResponseTests(OpenTestCase):
     """When the connection of the last response is closed."""
 
-    def closed_by(self, act, *answers, error=False, **kwargs):
+    def check_closed_by(self, act, answer, **kwargs):
         """Open a URL, and wait until *act* has closed the connection."""
-        peer = self.peer(sending(redirect(), *answers))
-        if error:
-            with self.assertRaises(urllib.error.HTTPError) as caught:
-                self.open(peer, **kwargs)
-            resp = caught.exception
-        else:
-            resp = self.open(peer, **kwargs)
-        with contextlib.closing(resp):
-            act(resp)
-            peer.join()
-            self.assertEqual(peer.accepted, 1)
+        peer = self.peer(sending(redirect(), answer))
+        resp = self.get(peer, **kwargs)
+        act(resp)
+        peer.join()
+        self.assertEqual(peer.accepted, 1)
 
     def test_when_read(self):
         missing = response(b"sorry", status=b"404 Not Found")
-        self.closed_by(lambda resp: resp.read(), FOUND)
-        self.closed_by(lambda resp: resp.read(5), FOUND)
-        self.closed_by(lambda resp: resp.read(), missing, error=True)
-        self.closed_by(lambda resp: io.TextIOWrapper(resp).read(), FOUND)
+        self.check_closed_by(lambda resp: resp.read(), FOUND)
+        self.check_closed_by(lambda resp: resp.read(5), FOUND)
+        self.check_closed_by(lambda resp: resp.read(), missing)
+        self.check_closed_by(lambda resp: io.TextIOWrapper(resp).read(),
+                             FOUND)
 
     def test_when_closed(self):
-        self.closed_by(lambda resp: resp.close(), FOUND[:-1])
+        self.check_closed_by(lambda resp: resp.close(), FOUND[:-1])
         peer = self.peer(sending(redirect(), FOUND[:-1]))
         resp = self.open(peer)
         resp.fp.close()
@@ -377,27 +296,25 @@ class LastResponseTests(OpenTestCase):
 
     def test_at_once_without_a_body(self):
         def check(resp):
+            if isinstance(resp, urllib.error.HTTPError):
+                resp = resp.fp
             self.assertFalse(resp.closed)
             # Some programs ask for the address of the server.
             sock = resp.fp.raw._sock
             self.assertEqual(sock.getpeername()[0], sock.getsockname()[0])
             self.assertEqual(resp.read(), b"")
 
-        missing = response(status=b"404 Not Found")
         for method, answer in (("GET", response()),
                                ("GET", b"HTTP/1.1 204 No\r\n\r\n"),
+                               ("GET", response(status=b"404 Not Found")),
                                ("HEAD", response()),
                                ("HEAD", http_peer.chunked())):
             with self.subTest(method=method, answer=answer):
-                self.closed_by(check, answer, method=method)
-        self.closed_by(lambda error: check(error.fp), missing, error=True)
+                self.check_closed_by(check, answer, method=method)
 
     def test_redirect_loop(self):
         peer = self.peer(sending(*[redirect(b"/", b"again")] * 5))
-        with self.assertRaises(urllib.error.HTTPError) as caught:
-            self.open(peer)
-        with caught.exception as error:
-            self.assertEqual(error.read(), b"again")
+        self.assertEqual(self.get(peer).read(), b"again")
         peer.join()
         self.assertEqual(peer.accepted, 1)
 
@@ -408,10 +325,7 @@ class LastResponseTests(OpenTestCase):
                 return None
 
         peer = self.peer(sending(redirect(body=b"body")))
-        with self.assertRaises(urllib.error.HTTPError) as caught:
-            self.open(peer, Handler)
-        with caught.exception as error:
-            self.assertEqual(error.read(), b"body")
+        self.assertEqual(self.get(peer, Handler).read(), b"body")
         peer.join()
 
     # Guard: what follows is another protocol.
@@ -424,20 +338,17 @@ class LastResponseTests(OpenTestCase):
             self.assertEqual(link.wait_closed(), b"")
 
         peer = self.peer(script)
-        with self.assertRaises(urllib.error.HTTPError) as caught:
-            self.open(peer)
-        with caught.exception as error:
-            fp = error.fp.fp
-            self.assertEqual(fp.read(5), b"hello")
-            fp.raw._sock.sendall(b"abc")
-            self.assertEqual(fp.read(3), b"def")
+        fp = self.get(peer).fp.fp
+        self.assertEqual(fp.read(5), b"hello")
+        fp.raw._sock.sendall(b"abc")
+        self.assertEqual(fp.read(3), b"def")
 
 
+# Guard: before, the body ended with the connection.
 @http_peer.over_tls
 class FramingTests(OpenTestCase):
     """The server leaves the connection open, and the body ends anyway."""
 
-    # Guard: it ended with the connection.
     def test_body_ends_where_its_framing_ends(self):
         head = b"HTTP/1.1 200 OK\r\n"
         length = b"Content-Length: 4\r\n\r\nbody"
@@ -452,15 +363,10 @@ class FramingTests(OpenTestCase):
         ):
             with self.subTest(answer):
                 peer = self.peer(sending(answer))
-                try:
-                    body = self.read(peer)
-                except urllib.error.HTTPError as exc:
-                    self.assertEqual(exc.read(), b"")
-                    exc.close()
-                else:
-                    self.assertEqual(body, b"body")
+                resp = self.get(peer)
+                self.assertEqual(resp.read(),
+                                 b"" if resp.status == 304 else b"body")
 
-    # Guard: it ended with the connection.
     def test_file_of_the_response_ends(self):
         def copy(resp):
             file = io.BytesIO()
@@ -482,7 +388,7 @@ class FramingTests(OpenTestCase):
 class ProxyTests(OpenTestCase):
 
     def proxied(self, peer, *handlers):
-        return self.opener(peer, *handlers, proxies={
+        return self.opener(*handlers, proxies={
             "http": f"http://{HOST}:{peer.port}"})
 
     def test_redirect(self):
@@ -509,26 +415,16 @@ class ProxyTests(OpenTestCase):
 @unittest.skipIf(ssl is None, "needs TLS")
 class TunnelTests(OpenTestCase):
 
-    def tunnel(self, *answers):
-        """Return a script that answers at the other end of a tunnel."""
-        def script(link):
-            link.answer()
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(http_peer.CERTFILE)
-            link.start_tls(context)
-            sending(*answers)(link)
-        return script
-
     def read_through(self, peer, *handlers):
         context = ssl.create_default_context(cafile=http_peer.CERTFILE)
         opener = self.opener(
-            peer, urllib.request.HTTPSHandler(context=context), *handlers,
+            urllib.request.HTTPSHandler(context=context), *handlers,
             proxies={"https": f"http://{HOST}:{peer.port}"})
         return self.read(peer, url="https://localhost/", opener=opener)
 
     def test_redirect(self):
         target = b"https://LOCALHOST:443/next"
-        peer = self.peer(self.tunnel(redirect(target, b"body"), FOUND))
+        peer = self.peer(tunnelling(sending(redirect(target, b"body"), FOUND)))
         self.assertEqual(self.read_through(peer), b"found")
         self.assertLines(peer, (0, "CONNECT localhost:443"), (0, "GET /"),
                          (0, "GET /next"))
@@ -536,14 +432,14 @@ class TunnelTests(OpenTestCase):
     # Guard: a tunnel leads to one server only.
     def test_redirect_to_another_port(self):
         target = b"https://localhost:444/next"
-        peer = self.peer(self.tunnel(redirect(target, b"body")),
-                         self.tunnel(FOUND))
+        peer = self.peer(tunnelling(sending(redirect(target, b"body"))),
+                         tunnelling(sending(FOUND)))
         self.assertEqual(self.read_through(peer), b"found")
         self.assertLines(peer, (0, "CONNECT localhost:443"), (0, "GET /"),
                          (1, "CONNECT localhost:444"), (1, "GET /next"))
 
     def test_authentication(self):
-        peer = self.peer(self.tunnel(denied(), FOUND))
+        peer = self.peer(tunnelling(sending(denied(), FOUND)))
         self.assertEqual(self.read_through(peer, basic()), b"found")
         self.assertEqual(peer.accepted, 1)
 
@@ -552,66 +448,47 @@ class TunnelTests(OpenTestCase):
 class SentAgainTests(OpenTestCase):
     """The connection ends before the second request is answered."""
 
-    def check(self, end, *more, numbers, error=None, **kwargs):
-        def script(link):
-            link.request()
-            link.send(denied())
-            link.request()
-            end(link)
-
-        peer = self.peer(script, *more, sending(FOUND))
+    def check(self, end, *more, error=None, **kwargs):
+        """Return the numbers of the connections of all requests."""
+        peer = self.peer(ending(denied(), end=end), *more, sending(FOUND))
         if error is None:
             self.assertEqual(self.read(peer, basic(), **kwargs), b"found")
         else:
             with self.assertRaises(error) as caught:
                 self.read(peer, basic(), **kwargs)
-            if isinstance(caught.exception, urllib.error.HTTPError):
+            if error is urllib.error.HTTPError:
                 caught.exception.close()
-        self.assertEqual([number for number, _ in peer.requests], numbers)
+        return [number for number, _ in peer.requests]
 
     def test_once_if_the_request_is_idempotent(self):
-        ends = (lambda link: link.close(), lambda link: link.reset(),
-                lambda link: link.send(response(status=b"408 Timeout")))
-        for end in ends:
+        for end in Link.close, Link.reset, send_408:
             for method, data in ("GET", None), ("PUT", b"body"):
-                self.check(end, numbers=[0, 0, 1], method=method, data=data)
+                with self.subTest(end=end, method=method):
+                    self.assertEqual(self.check(end, method=method, data=data),
+                                     [0, 0, 1])
+        self.assertEqual(self.check(Link.close, ending(end=Link.close),
+                                    error=ConnectionError), [0, 0, 1])
 
-    def test_not_twice(self):
-        def fresh(link):
-            link.request()
-            link.close()
-
-        self.check(lambda link: link.close(), fresh, numbers=[0, 0, 1],
-                   error=ConnectionError)
-
-    def test_not_if_it_is_not_idempotent(self):
-        self.check(lambda link: link.close(), numbers=[0, 0], data=b"pay",
-                   error=ConnectionError)
-        self.check(lambda link: link.send(response(status=b"408 Timeout")),
-                   numbers=[0, 0], data=b"pay", error=urllib.error.HTTPError)
-
-    def test_not_after_the_first_byte(self):
-        def end(link):
-            link.send(b"H")
-            link.close()
-
-        self.check(end, numbers=[0, 0], error=http.client.HTTPException)
+    def test_not_otherwise(self):
+        for end, error, data in (
+            (Link.close, ConnectionError, b"pay"),
+            (send_408, urllib.error.HTTPError, b"pay"),
+            (lambda link: (link.send(b"H"), link.close()),
+             http.client.HTTPException, None),
+        ):
+            with self.subTest(error):
+                self.assertEqual(self.check(end, error=error, data=data),
+                                 [0, 0])
 
     # Guard: nothing was sent over the first connection.
     def test_any_method_if_the_end_was_noticed_before(self):
         class Handler(urllib.request.HTTPBasicAuthHandler):
             def http_error_401(self, req, fp, *args):
-                go_on.set()
+                go_on()
                 wait_readable(fp)
                 return super().http_error_401(req, fp, *args)
 
-        def script(link):
-            link.request()
-            link.send(denied())
-            go_on.wait(support.SHORT_TIMEOUT)
-            link.close()
-
-        go_on = threading.Event()
+        script, go_on = http_peer.ending_idle(denied())
         peer = self.peer(script, sending(FOUND))
         self.assertEqual(self.read(peer, Handler(Passwords()), data=b"once"),
                          b"found")
@@ -642,9 +519,7 @@ class HandlerTests(OpenTestCase):
                               code=200, msg="OK", reason="OK")
         with mock.patch("http.client.HTTPConnection") as connection:
             connection.return_value.getresponse.return_value = resp
-            opener = urllib.request.build_opener(
-                urllib.request.ProxyHandler({}))
-            self.assertIs(opener.open("http://a.example/"), resp)
+            self.assertIs(self.opener().open("http://a.example/"), resp)
 
     # Guard: vcrpy replays responses like this.
     def test_response_whose_init_did_not_run(self):
@@ -675,9 +550,8 @@ class HandlerTests(OpenTestCase):
             def http_open(self, req):
                 return self.do_open(Connection, req)
 
-        opener = urllib.request.build_opener(Handler)
-        with opener.open("http://a.example/") as resp:
-            self.assertEqual(resp.read(), b"replayed")
+        resp = self.opener(Handler).open("http://a.example/")
+        self.assertEqual(resp.read(), b"replayed")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,14 @@
-"""How xmlrpc.client uses its connection: each call is sent at most once, and
-after an error the proxy can be used again."""
+"""Tests of the connection of xmlrpc.client: a call is sent at most once."""
 
 import http.client
 import socket
 import threading
 import unittest
 import xmlrpc.client
-from test import support
-from test import http_peer
-from test.http_peer import HOST, Link, Peer, response, wait_readable
+from test import http_peer, support
+from test.http_peer import (HOST, Link, Peer, ending, ending_idle, flood,
+                            response, sending, wait_readable)
 
-support.requires_working_socket(module=True)
-
-TIMEOUT = response(b"", status=b"408 Request Timeout")
 OOPS = b"HTTP/1.1 500 Oops\r\n"
 CHUNKED = OOPS + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -24,21 +20,9 @@ def result(value):
 
 
 def answer(link):
-    """Script: answer every call by the number of its connection."""
+    """Answer every call by the number of its connection."""
     while link.request():
         link.send(result(link.number))
-
-
-def then(*actions):
-    """Return a script: answer a call, then do *actions*, one for each call."""
-    def script(link):
-        link.request()
-        link.send(result(link.number))
-        for action in actions:
-            if link.request() is None:
-                return
-            action(link)
-    return script
 
 
 class XMLRPCTestCase(unittest.TestCase):
@@ -69,8 +53,8 @@ class SentOnceTests(XMLRPCTestCase):
     def test_no_response(self):
         for end in Link.close, Link.reset:
             for script, calls in (
-                    (lambda link: (link.request(), end(link)), []),
-                    (then(end), [(0, "first")])):
+                    (ending(end=end), []),
+                    (ending(result(0), end=end), [(0, "first")])):
                 with (self.subTest(end=end, calls=calls),
                       self.peer(script, answer) as peer):
                     proxy = self.proxy(peer)
@@ -98,7 +82,8 @@ class SentOnceTests(XMLRPCTestCase):
                 begun.wait(support.SHORT_TIMEOUT)
                 end(link)
 
-            with self.subTest(end), self.peer(then(cut), answer) as peer:
+            with (self.subTest(end),
+                  self.peer(ending(result(0), end=cut), answer) as peer):
                 kwargs = {"context": peer.client_context()} if self.tls else {}
                 proxy = self.proxy(peer, Transport(**kwargs))
                 proxy.first()
@@ -112,30 +97,15 @@ class SentOnceTests(XMLRPCTestCase):
 @http_peer.over_tls
 class IdleTests(XMLRPCTestCase):
 
-    ENDS = {
-        "FIN": Link.close,
-        "RST": Link.reset,
-        "408": lambda link: link.send(TIMEOUT),
-        "close_notify": Link.end_tls,
-    }
-
     def test_idle_connection_is_replaced(self):
-        for name, end in self.ENDS.items():
-            if name == "close_notify" and self.tls is None:
-                continue
-            go_on = threading.Event()
-
-            def script(link):
-                then()(link)
-                go_on.wait(support.SHORT_TIMEOUT)
-                end(link)
-
+        for name, end in http_peer.idle_ends(self.tls).items():
+            script, go_on = ending_idle(result(0), end)
             with self.subTest(name), self.peer(script, answer) as peer:
                 proxy = self.proxy(peer)
                 self.assertEqual(proxy.first(), 0)
                 connection = proxy("transport").make_connection(
                     f"{HOST}:{peer.port}")
-                go_on.set()
+                go_on()
                 wait_readable(connection.sock)
                 self.assertEqual(proxy.pay(), 1)
                 self.assertEqual(proxy.pay(), 1)
@@ -164,14 +134,8 @@ ERRORS = {
 @http_peer.over_tls
 class ErrorResponseTests(XMLRPCTestCase):
 
-    def check(self, send, is_kept):
-        def script(link):
-            link.request()
-            send(link)
-            if not link.reader.closed:
-                answer(link)
-
-        with self.peer(script, answer) as peer:
+    def check(self, end, is_kept):
+        with self.peer(ending(end=end), answer) as peer:
             proxy = self.proxy(peer)
             try:
                 proxy.bad()
@@ -186,22 +150,15 @@ class ErrorResponseTests(XMLRPCTestCase):
     def test_proxy_is_usable_after_error_response(self):
         for name, (data, is_kept) in ERRORS.items():
             with self.subTest(name):
-                self.check(lambda link: link.send(data), is_kept)
+                self.check(lambda link: (link.send(data), answer(link)),
+                           is_kept)
 
     def test_endless_error_response(self):
         for head, part in ((OOPS + b"\r\n", b"x" * 1000),
                            (CHUNKED, b"3e8\r\n%b\r\n" % (b"x" * 1000)),
                            (CHUNKED + b"0\r\n", b"A: b\r\n" * 100)):
-            def send(link):
-                try:
-                    link.send(head)
-                    while True:
-                        link.send(part)
-                except OSError:     # the client has closed the connection
-                    link.close()
-
             with self.subTest(head=head):
-                self.check(send, False)
+                self.check(lambda link: flood(link, head, part), False)
 
 
 class ResultTests(XMLRPCTestCase):
@@ -233,7 +190,7 @@ class ResultTests(XMLRPCTestCase):
                 return response
 
             with (self.subTest(fields=fields, rest=rest),
-                  self.peer(then(fail), answer) as peer):
+                  self.peer(ending(result(0), end=fail), answer) as peer):
                 proxy = self.proxy(peer)
                 proxy.first()
                 connection = proxy("transport").make_connection(
@@ -243,18 +200,6 @@ class ResultTests(XMLRPCTestCase):
                     proxy.bad()
                 raised.set()
                 self.assertEqual(proxy.good(), number)
-
-    def check(self, data, exception, connection, transport=None):
-        with self.peer(then(lambda link: (link.send(data), answer(link))),
-                       answer) as peer:
-            proxy = self.proxy(peer, transport)
-            proxy.first()
-            try:
-                proxy.bad()
-            except exception as exc:
-                error = exc     # with its traceback
-            self.assertIsInstance(error, exception)
-            self.assertEqual(proxy.good(), connection)
 
     def test_interrupt(self):
         class Transport(xmlrpc.client.Transport):
@@ -266,14 +211,13 @@ class ResultTests(XMLRPCTestCase):
                     raise KeyboardInterrupt
                 return super().parse_response(response)
 
-        self.check(result("interrupted"), KeyboardInterrupt, 1, Transport())
-
-
-class UnixStreamHTTPConnection(http.client.HTTPConnection):
-    """Like Supervisor's, but over TCP."""
-
-    def connect(self):
-        self.sock = socket.create_connection(self.address)
+        script = sending(result(0), result("interrupted"), end=answer)
+        with self.peer(script, answer) as peer:
+            proxy = self.proxy(peer, Transport())
+            proxy.first()
+            with self.assertRaises(KeyboardInterrupt):
+                proxy.bad()
+            self.assertEqual(proxy.good(), 1)
 
 
 # Guard: subclasses of Transport work as before.
@@ -281,6 +225,10 @@ class SubclassTests(XMLRPCTestCase):
 
     # Supervisor overrides request() and close(), and uses the parser.
     def test_supervisor(self):
+        class UnixStreamHTTPConnection(http.client.HTTPConnection):
+            def connect(self):
+                self.sock = socket.create_connection((HOST, peer.port))
+
         class Transport(xmlrpc.client.Transport):
             connection = None
 
@@ -290,7 +238,6 @@ class SubclassTests(XMLRPCTestCase):
             def request(self, host, handler, body, verbose=False):
                 if self.connection is None:
                     self.connection = UnixStreamHTTPConnection("localhost")
-                    self.connection.address = HOST, peer.port
                 self.connection.request("POST", handler, body, {
                     "Content-Type": "text/xml", "Accept": "text/xml"})
                 data = self.connection.getresponse().read()
@@ -304,18 +251,12 @@ class SubclassTests(XMLRPCTestCase):
                     self.connection.close()
                     self.connection = None
 
-        go_on = threading.Event()
-
-        def script(link):
-            then()(link)
-            go_on.wait(support.SHORT_TIMEOUT)
-            link.close()
-
+        script, go_on = ending_idle(result(0))
         with self.peer(script, answer) as peer:
             transport = Transport()
             proxy = self.proxy(peer, transport)
             self.assertEqual(proxy.first(), 0)
-            go_on.set()
+            go_on()
             wait_readable(transport.connection.sock)
             self.assertEqual(proxy.pay(), 1)
             self.assertEqual(self.calls(peer), [(0, "first"), (1, "pay")])
@@ -333,8 +274,8 @@ class SubclassTests(XMLRPCTestCase):
                 raise xmlrpc.client.ProtocolError(
                     host + handler, response.status, response.reason, {})
 
-        with self.peer(then(lambda link: link.send(CHUNKED + b"4\r\noo")),
-                       answer) as peer:
+        script = sending(result(0), CHUNKED + b"4\r\noo")
+        with self.peer(script, answer) as peer:
             proxy = self.proxy(peer, Transport())
             proxy.first()
             with self.assertRaises(xmlrpc.client.ProtocolError):
