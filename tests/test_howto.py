@@ -18,11 +18,6 @@ from tools.patches import load
 
 FOLDER = ROOT / "Doc" / "howto"
 TABLE = "Has the server acted?"
-# Sections of text alone.
-WITHOUT_EXAMPLES = {
-    "HTTP Connections HOWTO", "Which client to use", "urllib.request",
-    "xmlrpc.client", "logging.handlers", "Known limits",
-    "Appendix: the rest of the library", "Clients", "Servers", "No clients"}
 TIMEOUT = 60        # seconds, for an example that waits for what never comes
 
 _UNDERLINE = re.compile(r"([=*-])\1{3,}")
@@ -162,13 +157,14 @@ def test_examples(line, path, title, examples):
                 f"{path.name}:{example.number} prints\n{printed}")
 
 
-def test_every_section_is_run_or_known_to_be_text():
-    found = dict(documents())
-    assert found, f"no how-to in {FOLDER}"
-    without = {title for one in found.values()
-               for title, examples in one.items() if not examples}
-    assert without == WITHOUT_EXAMPLES
-    assert len(WITH_EXAMPLES) >= 10
+def test_the_examples_are_found():
+    assert len(WITH_EXAMPLES) >= 7
+    assert sum(len(examples) for _, _, examples in WITH_EXAMPLES) >= 8
+
+
+def test_no_document_is_too_long():
+    for path, _ in documents():
+        assert len(path.read_text("utf-8").splitlines()) <= 500, path
 
 
 def test_an_example_that_is_not_found_is_a_failure():
@@ -181,20 +177,17 @@ def test_an_example_that_is_not_found_is_a_failure():
 # The table.
 
 class Row:
-    """Attributes: call, exceptions ({name: whether it has an asterisk}), why,
-    sent, again."""
+    """Attributes: calls, exceptions ({name: whether it has an asterisk}), why,
+    case ("not sent", "in doubt" or "answered")."""
 
     def __init__(self, cells):
-        self.call = cells[0].strip("`")
-        exceptions, colon, self.why = cells[1].partition("`: ")
-        if not colon:
-            # 'OSError, "Tunnel connection failed": ...'
-            exceptions, colon, self.why = cells[1].rpartition(": ")
-        self.why = self.why.replace("`", "").replace("\\ \\*", "")
+        self.calls = cells[0].replace("`", "").split(", ")
+        exceptions, _, self.why = cells[1].rpartition(": ")
+        self.why = re.sub(r":\w+:`(.*?)`|[`*]", r"\1", self.why)
         self.exceptions = {
             name: bool(mark) for name, mark
-            in re.findall(r":exc:`~?([\w.]+)`?(\\ \\\*)?", exceptions)}
-        self.sent, self.again = cells[2:]
+            in re.findall(r":exc:`~?([\w.]+)`(\\ \\\*)?", exceptions)}
+        self.case = cells[2].partition(";")[0]
 
 
 def rows():
@@ -206,7 +199,7 @@ def rows():
     found = []
     for row in re.split(r"\n   \* - ", text)[2:]:
         cells = [" ".join(cell.split()) for cell in row.split("\n     - ")]
-        assert len(cells) == 4, row
+        assert len(cells) == 3, row
         found.append(Row(cells))
     return found
 
@@ -216,21 +209,17 @@ def test_table(line):
     program = ROOT / "tests" / "howto_rows.py"
     done = run(line, [str(program), str(CERTIFICATE)])
     assert (done.returncode, done.stderr) == (0, "")
-    cases = json.loads(done.stdout)
-    table = {(row.call, row.why): row for row in rows()}
-    assert len(table) == len(rows()) >= 15
-    assert {(case["call"], case["row"]) for case in cases} == set(table)
-    raised = {key: set() for key in table}
-    for case in cases:
+    raised = {}
+    table = {(call, row.why): row for row in rows() for call in row.calls}
+    assert len(table) >= 15
+    for case in json.loads(done.stdout):
         key = case["call"], case["row"]
         row = table[key]
-        matching = [name for name in case["exceptions"]
-                    if name in row.exceptions]
-        assert matching, (case, row.exceptions)
-        raised[key].add(matching[0])
-        assert case["closed"] == row.exceptions[matching[0]], case
-        assert case["sent"] in row.sent.split(", or "), (case, row.sent)
-    for key, row in table.items():
-        assert raised[key] == set(row.exceptions), key
-        assert bool(re.match("(?:in doubt|answered|no)(?:[;,]|$)", row.again)
-                    ) == (row.sent != "nothing"), row.again
+        name = next((name for name in case["exceptions"]
+                     if name in row.exceptions), None)
+        assert name, (case, row.exceptions)
+        raised.setdefault(row.why, set()).add(name)
+        assert case["closed"] == row.exceptions[name], case
+        assert case["sent"] == (row.case != "not sent"), case
+        assert case["answered"] == (row.case == "answered"), case
+    assert raised == {row.why: set(row.exceptions) for row in rows()}
