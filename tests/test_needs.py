@@ -8,15 +8,18 @@ import pytest
 import faketree
 from faketree import git, series
 from tools import needs, patches as real, placement, status, targets
-from tools.common import ROOT, Failure
+from tools.common import ROOT
 
 NEAREST = needs.read(ROOT / "patches")
 STANDS_ON = needs.closure(NEAREST)
 NAMES = [patch.name for patch in real.load()]
 
-# What --without takes for names that are new in a patch: those of modules,
-# classes and functions.
-_NEW = re.compile(rb"^\+ *(?:class|def) (\w+)", re.MULTILINE)
+# Names that nobody else is likely to have given; where a patch makes some.
+_NAME = re.compile(rb"\b(?:\w*_\w+|[A-Z]\w+)")
+_MADE = re.compile(rb"^([+-]) *(?:class|def) (?!__)(\w*_\w+|[A-Z]\w+)",
+                   re.MULTILINE)
+_MODULE = re.compile(r"/(?!test_)(\w*_\w+)\.py$")
+_ADDED = re.compile(rb"^\+.*", re.MULTILINE)
 
 
 @pytest.fixture
@@ -54,8 +57,7 @@ def test_left_out(needing, repo):
 def test_what_cannot_be_left_out(needing, repo, verb, without, said):
     before = faketree.snapshot(repo), git(repo, "for-each-ref")
     done = series(needing, *(word.format(repo=repo) for word in verb),
-                  *(word for name in without for word in ("--without", name)),
-                  GIT_AUTHOR_NAME="Ada", GIT_AUTHOR_EMAIL="ada@example.org")
+                  *(word for name in without for word in ("--without", name)))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"series: {said}\n"
     assert (faketree.snapshot(repo), git(repo, "for-each-ref")) == before
@@ -99,32 +101,24 @@ def test_order_of_submission():
             assert steps[one] <= steps[name], (name, one)
 
 
-def new_names(patch):
-    """Return the names of what a patch adds for others to use."""
-    found = set()
-    for diff in patch.diffs():
-        stem = diff.path.rpartition("/")[2].removesuffix(".py")
-        if diff.path.endswith(".py") and not stem.startswith("test_"):
-            found.update(_NEW.findall(diff.text), [stem.encode()] * diff.added)
-    return found
-
-
 def test_names_of_other_patches():
     """What uses a name that only another patch adds stands on that."""
     since = {}
     for patch in real.load():
-        code = b"\n".join(diff.text for diff in patch.diffs()
-                          if diff.path.endswith(".py"))
-        old = set(re.findall(rb"\w+", b"\n".join(
-            re.findall(rb"^[ -].*", code, re.MULTILINE))))
-        used = set(re.findall(rb"\w+", b"\n".join(
-            re.findall(rb"^\+.*", code, re.MULTILINE)))) - old
-        own = new_names(patch)
-        for name in (used & since.keys()) - own:
+        diffs = [diff for diff in patch.diffs() if diff.path.endswith(".py")]
+        words = {word for diff in diffs for line in _ADDED.findall(diff.text)
+                 for word in _NAME.findall(line)}
+        own = {name.encode() for diff in diffs if diff.added
+               for name in _MODULE.findall(diff.path)}
+        for diff in diffs:
+            made = _MADE.findall(diff.text)
+            own.update(name for sign, name in made
+                       if (b"-", name) not in made
+                       and "/test_" not in diff.path)
+        for name in words & since.keys() - own:
             assert since[name] in STANDS_ON.get(patch.name, ()), (
                 patch.name, name)
-        for name in own:
-            since.setdefault(name, patch.name)
+        since.update(dict.fromkeys(own - since.keys(), patch.name))
 
 
 @pytest.mark.parametrize("line", targets.LINES)
@@ -150,9 +144,3 @@ def see_that_it_applies(target, start, patches):
             stack.stage(patch.mail(target.line), patch.name)
             placement.check(patch, target, before,
                             stack.git("write-tree").decode().strip())
-
-
-def test_leaving_out_alone_what_others_stand_on():
-    for name in filter(on, NAMES):
-        with pytest.raises(Failure, match=f"{name} cannot be left out alone"):
-            real.load(without=[name])

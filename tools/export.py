@@ -45,9 +45,9 @@ def add_arguments(parser):
 def run(args):
     need_program("git")
     folder = _empty(args.dir)
-    author = _author()
     patches = series.load(args.upto, folder=args.patches,
                           without=args.without)
+    author = _author()
     with _target(args, patches) as (target, version):
         mails = [_signed(mail, author) for mail in _mails(patches, target)]
         _see_that_they_apply(mails, patches, target)
