@@ -94,6 +94,26 @@ test it:  ./series test 3.15
 """
 
 
+def test_without(fake, demonstrated, monkeypatch, capsys):
+    """In a folder of its own; the other one stays as it is."""
+    whole = build.patched("3.15")
+    args = "build", "3.15", "--without", "probe-everywhere"
+    assert call(*args) == 0
+    place = common.build_dir() / "3.15"
+    python = place / "patched-without-probe-everywhere/usr/bin/python3.15"
+    assert demonstrated == [(place / "stock/usr/bin/python3.15", python)]
+    assert capsys.readouterr().out == f"""
+CPython 3.15.2 with 2 patches, from binary packages 3.15.2-1 of Debian sid:
+  {python}
+use it:   "$(./series python 3.15 --without probe-everywhere)" PROGRAM
+"""
+    monkeypatch.setattr(build, "commit_onto", None)
+    assert call(*args) == 0
+    assert build.patched("3.15")[1] == whole[1]
+    assert [git(place / name, "log", "--format=%s").count("\n")
+            for name in ("patched", python.parents[2])] == [4, 3]
+
+
 def test_build_of_a_series_that_does_not_help(fake, monkeypatch, capsys):
     monkeypatch.setattr(demo, "demonstrate", lambda *pythons: 1)
     assert call("build") == 1
@@ -193,6 +213,16 @@ def test_build_from(fake, tree, demonstrated, tmp_path, capsys):
     log, = (common.build_dir()).glob("from-py-*/patched/built")
     assert log.read_text().startswith(
         f"configure --with-pydebug --prefix={prefix}\n")
+
+
+@needs_make
+def test_installed_without(fake, tree, demonstrated, tmp_path):
+    prefix = tmp_path / "pre"
+    assert call("build", "--from", tree, "--prefix", prefix, "--without",
+                "probe", "--without", "probe-everywhere") == 0
+    library = prefix / "lib" / "python3.13" / "http"
+    assert not (library / "_probe.py").exists()
+    assert "103" in (library / "client.py").read_text()
 
 
 @needs_make

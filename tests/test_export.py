@@ -129,6 +129,13 @@ def test_texts(base, exported, patches, tmp_path):
         exported(tmp_path / "again", "3.15")
 
 
+def test_without(base, exported, tmp_path, repo):
+    said = exported(tmp_path / "out", "3.15", "--without", "skip-interim")
+    assert "2 patches for CPython 3.15.2" in said
+    assert (tmp_path / "out/0001-probe.pr.md").exists()
+    git(repo, "am", "--quiet", *sorted((tmp_path / "out").glob("*.patch")))
+
+
 def test_dep3(base, exported, tree, made, tmp_path):
     """Each patch applies by patch(1), in the order of the file series."""
     out = tmp_path / "out"

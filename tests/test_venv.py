@@ -61,9 +61,9 @@ def make(base, folder, tmp_path):
 
 @pytest.fixture
 def upgrade(base, folder):
-    def call(top):
+    def call(top, *options):
         return cli.main(["venv", str(top), "--patches", str(folder),
-                         "--upgrade"])
+                         "--upgrade", *options])
     return call
 
 
@@ -256,7 +256,8 @@ def test_the_callers_environment_decides_nothing(make, tmp_path,
 
 def test_by_default_the_interpreter_that_has_the_series(
         base, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(venv.build, "patched", lambda: (None, base.python))
+    monkeypatch.setattr(venv.build, "patched",
+                        lambda *, without: (None, base.python))
     assert cli.main(["venv", str(tmp_path / "env"), "--without-pip"]) == 0
     assert "which has the series" in capsys.readouterr().out
     assert start(tmp_path / "env", "-c", WHERE) == (str(base.client), "")
@@ -334,6 +335,18 @@ def test_upgrade(env, base, upgrade):
     assert (out, err) == ("True True", "")
     assert not [path for path in inside(env).parent.iterdir()
                 if path.name.startswith(".")]
+
+
+def test_without(make, base, upgrade, tmp_path):
+    """An upgrade leaves out the same, unless it is told otherwise."""
+    assert make(tmp_path / "env", "--without", "probe") == 0
+    tell = "import http.client as c; print(c.PATCHED, hasattr(c, '_probe'))"
+    assert start(tmp_path / "env", "-c", tell) == ("True False", "")
+    fix(base)
+    assert upgrade(tmp_path / "env") == 0
+    assert start(tmp_path / "env", "-c", tell) == ("True False", "")
+    assert upgrade(tmp_path / "env", "--without", "probe-everywhere") == 0
+    assert start(tmp_path / "env", "-c", tell) == ("True True", "")
 
 
 def test_upgrade_to_what_the_series_does_not_fit(env, base, upgrade, capsys):

@@ -13,7 +13,7 @@ import argparse
 import contextlib
 import os
 
-from tools import patches as series
+from tools import needs, patches as series
 from tools.common import Failure, known_line, need_program, say
 from tools.files import remove_empty, replace_files, uninterrupted
 from tools.git import COMMITTER, call, complaint, git, line as git_line
@@ -33,6 +33,7 @@ def add_arguments(parser):
     parser.add_argument("dir", metavar="DIR", help="the tree to change")
     parser.add_argument("--upto", metavar="NAME",
                         help="the last patch to apply (default: all)")
+    needs.add_argument(parser)
     parser.add_argument("--branches", action="store_true",
                         help="one branch per patch, each upon the one before,"
                         " named BRANCH-PATCH")
@@ -47,7 +48,8 @@ def add_arguments(parser):
 
 def run(args):
     need_program("git")
-    patches = series.load(args.upto, folder=args.patches)
+    patches = series.load(args.upto, folder=args.patches,
+                          without=args.without)
     tree = Tree(args.dir, args.line)
     if tree.newer:
         say(f"{tree.top} is {tree.text}, newer than {tree.line}: trying the "

@@ -1,12 +1,13 @@
 """A CPython with the series: get one, apply the patches, prove it."""
 
+import hashlib
 import json
 import os
 import re
 import shlex
 from pathlib import Path
 
-from tools import bases, demo, git, targets
+from tools import bases, demo, git, needs, targets
 from tools.common import LINES, Failure, known_line, say
 from tools.patches import commit_onto, digest, load
 from tools.places import see_writable
@@ -20,6 +21,8 @@ A CPython with the series: get one, apply the patches, prove it.
   ./series build --from DIR compile the source tree, checkout or tarball DIR
   ./series build 3.13 --from-source --prefix ~/py -- --with-pydebug
                             compile the source of 3.13, and install it
+  ./series build --without redirect-reuse
+                            leave out that patch; made beside the other one
 
 LINE comes as binary packages of Debian's archive, through apt; nothing is
 installed.  All of it is below build/, where build/LINE/source is the working
@@ -49,10 +52,11 @@ it is left as it is: it is the one place below build/ with work of yours.
 _USAGE = {
     "build": """\
 %(prog)s [-h] [--from WHERE] [--from-source] [--fresh]
-                    [--prefix DIR] [LINE] [-- CONFIGURE_ARGUMENT...]""",
+                    [--prefix DIR] [--without NAME] [LINE]
+                    [-- CONFIGURE_ARGUMENT...]""",
     "python": """\
-%(prog)s [-h] [--from WHERE] [--from-source] [LINE]
-                     [-- CONFIGURE_ARGUMENT...]""",
+%(prog)s [-h] [--from WHERE] [--from-source]
+                     [--without NAME] [LINE] [-- CONFIGURE_ARGUMENT...]""",
 }
 
 _DEFAULT = {
@@ -73,6 +77,7 @@ def add_arguments(parser):
                              "which is only read")
     if verb == "tree":
         return
+    needs.add_argument(parser)
     parser.add_argument("--from-source", action="store_true",
                         help="compile LINE's source instead of taking "
                              "binary packages")
@@ -89,7 +94,8 @@ def run(args):
         return 0
     configure = _configure(args)
     if args.verb == "python":
-        _, python = patched(args.line, named=args.named, configure=configure)
+        _, python = patched(args.line, named=args.named, configure=configure,
+                            without=args.without)
         print(python)
         return 0
     return _build(args, configure)
@@ -124,22 +130,23 @@ def _target(prefix):
 
 def _build(args, configure):
     base, python = patched(args.line, named=args.named, configure=configure,
-                           fresh=args.fresh)
+                           fresh=args.fresh, without=args.without)
     stock = base.interpreter_at("base", "stock")
     status = demo.demonstrate(stock, python)
     if status:
         say(f"the series does not keep its promise in {python}; see above")
-        return status
+        if not args.without:    # which can be why
+            return status
     if args.prefix is not None:
-        python = base.install("patched")
-        _see_installed(base, _target(args.prefix))
+        python = base.install(_folder(args.without))
+        _see_installed(base, base.place / _folder(args.without),
+                       _target(args.prefix))
     _report(base, python, args)
     return 0
 
 
-def _see_installed(base, target):
+def _see_installed(base, tree, target):
     """Raise Failure if a part of the series in Lib/ was not installed."""
-    tree = base.place / "patched"
     told = git.git("diff-tree", "-r", "-z", "--name-only", "--diff-filter=d",
                    "base", "HEAD", "--", "Lib", repo=tree)
     # With a "t" at its end if it is free-threaded.
@@ -161,10 +168,11 @@ def _equal(path, other):
 
 
 def _report(base, python, args):
-    names = [patch.name for patch in load()]
+    names = [patch.name for patch in load(without=args.without)]
     again = ["./series", "python"]
     again += [base.line] if args.named is None else ["--from", args.named]
     again += ["--from-source"] if args.from_source else []
+    again += [word for name in args.without for word in ("--without", name)]
     again += ["--", *args.configure] if args.configure else []
     print()
     print(f"CPython {base.version} with {len(names)} "
@@ -172,21 +180,31 @@ def _report(base, python, args):
     print(f"  {python}")
     if args.prefix is None:
         print(f'use it:   "$({shlex.join(again)})" PROGRAM')
-    if args.named is None and not args.from_source:
+    if args.named is None and not (args.from_source or args.without):
         print(f"test it:  ./series test {base.line}")
 
 
-def patched(line=None, **options):
+def patched(line=None, *, without=(), **options):
     """Return (Base, Path of the interpreter with the whole series).
 
+    without: names of patches to leave out; it has a folder of its own then.
     Both are made if they are not there or the series has changed since.
-    The arguments are those of bases.get(), but without *line* and *named*
+    The others are those of bases.get(), but without *line* and *named*
     it is the newest line that can be had.  Raises Failure.
     """
+    series, folder = load(without=without), _folder(without)
     base = _base(line, **options)
     with base.lock():
-        commit = _tip(base)
-        return base, base.interpreter_at(commit, "patched")
+        commit = _tip(base, series, folder)
+        return base, base.interpreter_at(commit, folder)
+
+
+def _folder(without):
+    """Return the name of the folder for what is left of the series."""
+    names = "+".join(sorted(set(without)))
+    if len(names) > 100:
+        names = hashlib.sha256(names.encode()).hexdigest()[:16]
+    return f"patched-without-{names}" if names else "patched"
 
 
 def _base(line, *, named=None, **options):
@@ -195,12 +213,11 @@ def _base(line, *, named=None, **options):
     return bases.newest(**options)
 
 
-def _tip(base):
-    """Return the commit of the whole series upon *base*."""
-    series = load()
+def _tip(base, series, folder):
+    """Return the commit of *series* upon *base*; noted beside *folder*."""
     wanted = {"base": git.commit_id(base.repo, "base"),
               "series": digest(series, base.line)}
-    stamp = base.place / "patched.json"
+    stamp = base.place / f"{folder}.json"
     try:
         told = json.loads(stamp.read_text("utf-8"))
     except (OSError, ValueError):

@@ -18,7 +18,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from tools import bases, patches as series, targets
+from tools import bases, needs, patches as series, targets
 from tools.common import Failure, known_line, need_program
 from tools.files import replace_files
 from tools.git import call, git
@@ -35,6 +35,7 @@ def add_arguments(parser):
                         help="export for this checkout or source tree")
     parser.add_argument("--upto", metavar="NAME",
                         help="the last patch to export (default: all)")
+    needs.add_argument(parser)
     parser.add_argument("--dep3", action="store_true",
                         help="write a quilt series with DEP-3 headers")
     # For tests: a series other than patches/.
@@ -44,8 +45,9 @@ def add_arguments(parser):
 def run(args):
     need_program("git")
     folder = _empty(args.dir)
+    patches = series.load(args.upto, folder=args.patches,
+                          without=args.without)
     author = _author()
-    patches = series.load(args.upto, folder=args.patches)
     with _target(args, patches) as (target, version):
         mails = [_signed(mail, author) for mail in _mails(patches, target)]
         _see_that_they_apply(mails, patches, target)

@@ -4,7 +4,7 @@ make() computes them from an interpreter's own files; install() puts them
 into a virtual environment, with overlay_hook.py, which makes them come
 first, as a package:
 
-    site-packages/_persistent_http/             hook, modules/ and stock/
+    site-packages/_persistent_http/             hook, modules/, stock/, without
     site-packages/_persistent_http.pth          starts the hook
 """
 
@@ -26,15 +26,17 @@ EXCLUDES = ("Doc/*", "Misc/*", "Lib/test/*")
 _START_FILES = (3, 18)
 
 
-def make(library, line, *, folder=None):
+def make(library, line, *, folder=None, without=()):
     """Return {"http/client.py": bytes...}, the modules the series changes.
 
     library: Path of the standard library to start from, which is only
     read; line: whose patches to take; folder: where the series is, instead
-    of patches/.  A patch that is there already is skipped.  Raises
-    ApplyFailure if one does not apply.  Empty if nothing is left to do.
+    of patches/; without: names of patches to leave out.  A patch that is
+    there already is skipped.  Raises ApplyFailure if one does not apply.
+    Empty if nothing is left to do.
     """
-    patches = [patch for patch in series.load(folder=folder)
+    patches = [patch for patch
+               in series.load(folder=folder, without=without)
                if any(map(_wanted, patch.files))]
     paths = sorted({path for patch in patches for path in patch.files
                     if _wanted(path)})
@@ -82,12 +84,13 @@ def _stage(stack, path, content):
               f"100644,{blob},{path}")
 
 
-def install(site, python, modules, library, version):
+def install(site, python, modules, library, version, without=()):
     """Put *modules* first for the virtual environment of *python*.
 
     site: Path of its site-packages; modules: as make() returned them;
     library: Path of what they were made from; version: the interpreter's,
-    as a tuple.  What an earlier call put there is replaced.
+    as a tuple; without: the patches that are left out, for left_out().
+    What an earlier call put there is replaced.
     """
     fresh = site / f".{PACKAGE}.new"
     remove(fresh)
@@ -101,6 +104,7 @@ def install(site, python, modules, library, version):
             shutil.copy2(Path(library) / name, fresh / "stock" / name)
             # The original may be read-only, and removing has to be easy.
             (fresh / "stock" / name).chmod(0o644)
+    (fresh / "without").write_text("\n".join(without))
     # Now, as whoever uses it may not be allowed to write here.
     run([python, "-IB", "-m", "compileall", "-q", fresh / "modules",
          fresh / "__init__.py"], cwd=os.sep)
@@ -109,6 +113,14 @@ def install(site, python, modules, library, version):
     if version >= _START_FILES:
         name, text = f"{PACKAGE}.start", f"{PACKAGE}:install\n"
     (site / name).write_text(text)
+
+
+def left_out(site):
+    """Return the names of the patches that install() was told of."""
+    try:
+        return (site / PACKAGE / "without").read_text().split()
+    except FileNotFoundError:       # of an earlier version
+        return []
 
 
 def _swap(fresh, place):

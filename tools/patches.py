@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tools.common import ROOT, Failure, need_program
 from tools.git import COMMITTER, call, commit_id, git, line as git_line
+from tools.needs import leave_out
 
 _DIFF = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
 _HUNK = re.compile(rb"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$",
@@ -129,11 +130,12 @@ def split(mail, name="the patch"):
     return mail[:starts[0]], diffs
 
 
-def load(upto=None, *, folder=None):
+def load(upto=None, *, folder=None, without=()):
     """Return the patches, a list in the order of the file patches/series.
 
     upto: name of the last patch wanted; Failure lists the names if there is
     no such patch.  folder: where the series is, instead of patches/.
+    without: names of patches to leave out.
     """
     folder = Path(folder or ROOT / "patches")
     patches = [Patch(name, folder) for name in _names(folder)]
@@ -145,6 +147,10 @@ def load(upto=None, *, folder=None):
             raise Failure(f"{folder.name}/series lists {patch.name}, but "
                           f"there is no {patch.path().name}; restore it: "
                           f"git checkout -- {folder.name}")
+    return leave_out(_up_to(upto, patches), without)
+
+
+def _up_to(upto, patches):
     if upto is None:
         return patches
     names = [patch.name for patch in patches]

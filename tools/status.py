@@ -2,15 +2,15 @@
 
 The table has a column for every CPython that is at hand below build/, and
 one for a tree that is named.  "override" is a patch that the line has a
-version of its own of, below patches/LINE.  The exit status is 1 if a patch
-fails.
+version of its own of, below patches/LINE.  Then comes which patch stands on
+which, for --without.  The exit status is 1 if a patch fails.
 """
 
 import argparse
 import contextlib
 
 from tools import patches as series
-from tools import placement, targets
+from tools import needs, placement, targets
 from tools.common import LINES, Failure, known_line, need_program
 
 APPLIES, OVERRIDE, FAILS, BEHIND, HELD = (
@@ -46,6 +46,7 @@ def run(args):
                       "./series status --fetch")
     print(table(patches, columns), end="")
     print(notes(columns, missing), end="")
+    print(needs.described(patches), end="")
     failed = any(column.failure for column in columns)
     return 1 if failed or args.lines and missing else 0
 

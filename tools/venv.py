@@ -26,7 +26,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools import build, overlay, patches, pip
+from tools import build, needs, overlay, patches, pip
 from tools.common import LINES, Failure, absent, need_program, say
 from tools.places import plain_failures, remove, see_writable
 from tools.trees import OLDEST
@@ -61,7 +61,9 @@ def add_arguments(parser):
                         help="do not install pip")
     parser.add_argument("--upgrade", action="store_true",
                         help="make the patched modules of an existing DIR "
-                             "again; what is installed in it stays")
+                             "again; what is installed in it, and what was "
+                        "left out, stays so")
+    needs.add_argument(parser)
     # For tests: a series other than patches/.
     parser.add_argument("--patches", metavar="DIR", help=argparse.SUPPRESS)
 
@@ -167,7 +169,8 @@ def _create(top, args):
         python = top / "bin" / "python"
         if modules:
             overlay.install(Interpreter(python).site, python, modules,
-                            interpreter.library, interpreter.version)
+                            interpreter.library, interpreter.version,
+                            args.without)
         if not args.without_pip:
             say("installing pip")
             pip.install(python, interpreter)
@@ -204,18 +207,18 @@ def _is_ours(top):
 def _choose(args):
     """Return (Interpreter, its patched modules; {} if it has the series)."""
     if args.python is None:
-        return Interpreter(build.patched()[1]), {}
+        return Interpreter(build.patched(without=args.without)[1]), {}
     interpreter = Interpreter(args.python)
-    return interpreter, _modules(interpreter, args.patches)
+    return interpreter, _modules(interpreter, args.patches, args.without)
 
 
-def _modules(interpreter, folder):
+def _modules(interpreter, folder, without):
     if interpreter.newer:
         say(f"{interpreter.path} is CPython {interpreter.text}, newer than "
             f"{interpreter.line}: trying the patches for that")
     try:
         modules = overlay.make(interpreter.library, interpreter.line,
-                               folder=folder)
+                               folder=folder, without=without)
     except patches.ApplyFailure as exc:
         raise Failure(f"{interpreter.path} is CPython {interpreter.text}, "
                       f"and {exc}; name another: --python PYTHON") from exc
@@ -283,8 +286,9 @@ def _upgrade(top, args):
         raise Failure(f"{python} is CPython {interpreter.text} now, and "
                       f"{top} was made for another; remove it and make it "
                       f"anew")
-    modules = _modules(interpreter, args.patches)
+    without = args.without or overlay.left_out(interpreter.site)
+    modules = _modules(interpreter, args.patches, without)
     overlay.install(interpreter.site, python, modules, interpreter.library,
-                    interpreter.version)
+                    interpreter.version, without)
     _tell(top, interpreter, modules)
     return 0
