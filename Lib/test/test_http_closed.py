@@ -19,22 +19,14 @@ INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
 
 # What comes before the end of the connection, and the class that is raised,
 # beside ConnectionClosed, by getresponse() or by reading the body.
-CUT = [
-    (b"", RemoteDisconnected),
-    (INTERIM, RemoteDisconnected),
-    (b"H", BadStatusLine),
-    (b"HTTP/1.1 200 OK", BadStatusLine),
-    (INTERIM + b"HTTP/1.1 200", BadStatusLine),
-    (b"HTTP/1.1 200 OK\r\n", IncompleteRead),
-    (SECTION, IncompleteRead),
-    (SECTION + b"Z", IncompleteRead),
-    (INTERIM + SECTION, IncompleteRead),
-    (LENGTH, IncompleteRead),
-    (LENGTH + b"abc", IncompleteRead),
-    (chunked(), IncompleteRead),
-    (chunked(b"3\r\nab"), IncompleteRead),
-    (chunked(b"3\r\nabc\r\n0\r\nX: y"), IncompleteRead),
-]
+CUT = [(data, cls) for cls, cuts in (
+    (RemoteDisconnected, [b"", INTERIM]),
+    (BadStatusLine, [b"H", b"HTTP/1.1 200 OK", INTERIM + b"HTTP/1.1 200"]),
+    (IncompleteRead, [
+        b"HTTP/1.1 200 OK\r\n", SECTION, SECTION + b"Z", INTERIM + SECTION,
+        LENGTH, LENGTH + b"abc", chunked(), chunked(b"3\r\nab"),
+        chunked(b"3\r\nabc\r\n0\r\nX: y")]),
+) for data in cuts]
 
 
 class ClosedTestCase(PeerTestCase):

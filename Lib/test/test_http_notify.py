@@ -1,9 +1,9 @@
 """HTTPSConnection.require_close_notify: TLS has to end before the body."""
 
 import contextlib
+import http.client
 import unittest
-from http.client import (ConnectionClosed, HTTPConnection, HTTPSConnection,
-                         IncompleteRead)
+from http.client import ConnectionClosed, HTTPConnection, IncompleteRead
 from test.http_peer import (READERS, Link, Peer, PeerTestCase, chunked,
                             response, ssl)
 
@@ -18,7 +18,7 @@ class CloseNotifyTests:
 
     @contextlib.contextmanager
     def serve_body(self, data, end, require):
-        class Connection(HTTPSConnection):
+        class Connection(http.client.HTTPSConnection):
             require_close_notify = require
 
         with (self.subTest(require=require),
@@ -26,7 +26,7 @@ class CloseNotifyTests:
             yield conn
 
     def test_default(self):
-        self.assertIs(HTTPSConnection.require_close_notify, False)
+        self.assertIs(http.client.HTTPSConnection.require_close_notify, False)
         self.assertFalse(hasattr(HTTPConnection, "require_close_notify"))
 
     def test_set_on_an_object(self):
