@@ -354,10 +354,13 @@ class Chunks(Message):
         self.returned += put
         return (put if self.decodes else at), at
 
-    def get_chunk_left(self, position):
-        """Return how much of its chunk follows *position* in the data."""
-        return next((end - position for end in self._ends if end >= position),
-                    None)
+    def get_chunk_left(self, position, is_begun):
+        """Return how much of its chunk follows *position* in the data.
+
+        *is_begun* tells whether the chunk that begins there counts.
+        """
+        return next((end - position for end in self._ends
+                     if end >= position + is_begun), None)
 
     def _take_line(self, view, at, end):
         known = len(self._seen)
@@ -366,14 +369,14 @@ class Chunks(Message):
             found = self._match_line(line)
         else:
             found = self._match_line(view, at, end)
-        if found and not found[2] and len(found[0]) < _MAX_LINE:
-            self._seen = found[0]
-            return end
-        if not found or not found[2]:
+        if not found or len(found[0]) > _MAX_LINE:
             # It is malformed.  Let the reader see the line, then the end.
             self.cut = self.ended = True
             line_end = bytes(view[at:end]).find(b"\n") + 1
             return at + line_end if line_end else end
+        if not found[2]:
+            self._seen = found[0]
+            return end
         at += len(found[0]) - known
         self._seen = b""
         if self._match_line is not _match_trailer:
@@ -815,7 +818,7 @@ class Channel:
         exchange = self.exchanges[0]
         exchange.continued = True
         del self.received[:end]
-        if self.received[9:10] not in (b"", b"1"):
+        if self.received and self.received[9:10] != b"1":
             exchange.unsent = _UNKNOWN      # it has answered before the body
         return data
 
@@ -827,15 +830,16 @@ class Channel:
         try:
             if self._is_tls:        # it may wait for the rest of a record
                 sock.settimeout(0)
-            data = sock.recv(_HEAD_SIZE)
+            buffer = bytearray(_HEAD_SIZE)
+            size = sock.recv_into(buffer)       # as a reader does
         except _NOTHING_YET:
             self.ended = False
             return False
         except OSError as exc:
             self.error = exc.with_traceback(None)
         else:
-            self.received += data
-            self.ended = not data
+            self.received += buffer[:size]
+            self.ended = not size
         finally:
             if self._is_tls:
                 sock.settimeout(timeout)

@@ -177,6 +177,19 @@ def in_pieces(*sizes):
     return Pieces
 
 
+class Interrupted:
+    """A mixin for Peer.connect(): interrupts receiving once if armed."""
+
+    armed = False
+
+    def recv_into(self, *args):
+        size = super().recv_into(*args)
+        if self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+        return size
+
+
 class SocketWrapper:
     """A socket of some other kind, such as pyOpenSSL's."""
 

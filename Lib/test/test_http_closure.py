@@ -16,9 +16,9 @@ import threading
 import unittest
 from http.client import HTTPConnection, RemoteDisconnected
 from test import support
-from test.http_peer import (CERTFILE, FRAMINGS, HOST, Link, Peer, PeerTestCase,
-                            answering, fresh, in_pieces, keep, over_tls,
-                            response, ssl, wait_readable)
+from test.http_peer import (CERTFILE, FRAMINGS, HOST, Interrupted, Link, Peer,
+                            PeerTestCase, answering, fresh, in_pieces, keep,
+                            over_tls, response, ssl, wait_readable)
 from test.support.script_helper import assert_python_ok
 from unittest import mock
 
@@ -195,14 +195,10 @@ class ReplacedTests(ClosureTestCase):
 
     def test_interrupt(self):
         # What was received by then may be lost.
-        class Interrupted:
-            def recv(self, *args):
-                super().recv(*args)
-                raise KeyboardInterrupt
-
         for act in ENDS["a response"], lambda link: link.send(b"\r\n"):
             with self.idle(act, mixin=Interrupted) as conn:
                 sock = conn.sock
+                sock.armed = True
                 with self.assertRaises(KeyboardInterrupt):
                     conn.request("POST", "/", b"body")
                 self.assertEqual(sock.gettimeout(), support.SHORT_TIMEOUT)

@@ -4,7 +4,6 @@ import inspect
 import io
 import socket
 import unittest
-import urllib.request
 from http import client
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from test import http_peer, support
@@ -149,6 +148,7 @@ class WantedTests(ExpectTestCase):
 
     def test_what_ends_the_reuse(self):
         for data, end in ((CONTINUE + GOOD, b""),
+                          (CONTINUE + GOOD[:9], GOOD[9:]),
                           (b"HTTP/1.1 100 Con\rtinue\r\n\r\n", GOOD),
                           (b"HTTP/1.1 100 OK\r\nno colon\r\n\r\n", GOOD)):
             with self.subTest(data=data):
@@ -264,15 +264,19 @@ class NoWaitTests(ExpectTestCase):
         self.check(conn)
 
     def test_response_with_its_own_reader(self):
-        class Response(HTTPResponse):
-            def __init__(self, sock, *args, **kwargs):
-                super().__init__(sock, *args, **kwargs)
-                self.fp.close()
-                self.fp = sock.makefile("rb")
-
         conn = self.connect()
-        conn.response_class = Response
-        self.check_no_wait(conn)
+        for conn.response_class in (
+                http_peer.OwnReader,
+                lambda *args, **kwargs: HTTPResponse(*args, **kwargs)):
+            self.check_no_wait(conn)
+
+    def test_timeout_of_the_socket_is_a_limit(self):
+        conn = self.connect()
+        conn.connect()
+        conn.sock.settimeout(0.01)
+        self.put(conn, timeout=1e9)
+        conn.sock.settimeout(LONG)
+        self.check(conn)
 
     def test_object_that_is_no_socket(self):
         conn = HTTPConnection("example.com")
@@ -296,25 +300,6 @@ class OtherTests(ExpectTestCase):
         conn.sock.settimeout(LONG)
         self.put(conn)
         self.check(conn)
-
-    # Guard: a 100 is the beginning of a response.
-    def test_urllib_does_not_repeat_a_request_after_100(self):
-        def script(link):
-            link.answer(b"first")
-            client.parse_headers(link.reader)
-            link.send(CONTINUE)
-            link.reader.read(len(BODY))
-            link.close()
-
-        with (Peer(script) as peer,
-              urllib.request.PersistentConnectionHandler() as handler):
-            opener = urllib.request.build_opener(
-                urllib.request.ProxyHandler({}), handler)
-            url = f"http://{http_peer.HOST}:{peer.port}"
-            opener.open(url, timeout=LONG).read()
-            request = urllib.request.Request(url, BODY, EXPECT, method="PUT")
-            with self.assertRaises(client.RemoteDisconnected):
-                opener.open(request, timeout=LONG)
 
     def test_parameter(self):
         conn = self.connect(self.refuse())

@@ -10,9 +10,9 @@ import unittest
 from http.client import (HTTPConnection, HTTPResponse, NotConnected,
                          ResponseNotReady)
 from test import support
-from test.http_peer import (FORGED, Link, PeerTestCase, SocketWrapper,
-                            answering, chunked, over_tls, response, ssl,
-                            wait_readable)
+from test.http_peer import (FORGED, Interrupted, Link, PeerTestCase,
+                            SocketWrapper, answering, chunked, in_pieces,
+                            over_tls, response, ssl, wait_readable)
 
 TIMEOUT = response(b"bye", b"Connection: close", status=b"408 Request Timeout")
 
@@ -134,14 +134,10 @@ class OutstandingTests(PollTestCase):
 
     def test_interrupt(self):
         # Bytes that were received are lost: the rest is not a response.
-        class Interrupted:
-            def recv(self, *args):
-                super().recv(*args)
-                raise KeyboardInterrupt
-
         with self.answered(response(FORGED), Link.wait_closed,
                            mixin=Interrupted) as conn:
             wait_readable(conn.sock)
+            conn.sock.armed = True
             with self.assertRaises(KeyboardInterrupt):
                 conn.poll_response()
             self.assertEqual(conn.sock.gettimeout(), support.SHORT_TIMEOUT)
@@ -175,11 +171,7 @@ class IdleTests(PollTestCase):
         self.check_fresh(conn)
 
     def test_line_ends_without_end(self):
-        class OneByte:
-            def recv(self, size, *args):
-                return super().recv(1, *args)
-
-        conn = self.start_idle(b"\r\n" * 1000, mixin=OneByte)
+        conn = self.start_idle(b"\r\n" * 1000, mixin=in_pieces(1))
         self.go_on()
         self.assertTrue(conn.poll_response())
         self.check_fresh(conn)

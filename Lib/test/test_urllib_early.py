@@ -38,7 +38,7 @@ class EarlyResponseTests(http_peer.URLTestCase):
     # Guard: there is no response to return.
     def test_server_that_does_not_answer(self):
         for answer in b"", b"HTTP/1.1 413 ":
-            with self.subTest(answer):
+            with self.subTest(answer=answer):
                 peer = self.peer(refusing(answer))
                 with self.assertRaises(urllib.error.URLError):
                     self.open(self.opener(peer=peer), peer, data=b"x" * SIZE)

@@ -190,7 +190,7 @@ class ReuseTests(HandlerTestCase):
             (response(b"", b"Proxy-Connection: close"), {}),
             (response(b""), {"Connection": "close"}),
         ):
-            with self.subTest(answer, headers=headers):
+            with self.subTest(answer=answer, headers=headers):
                 peer, _, opener = self.start(sending(answer), serve)
                 self.read(opener, peer, headers=headers)
                 peer.join()
@@ -278,7 +278,7 @@ class HandlersTests(HandlerTestCase):
             # It does not ask for credentials.
             (b"404 No", lambda req: req, b"1 /", b"denied"),
         ):
-            with self.subTest(body, status=status):
+            with self.subTest(body=body, status=status):
                 rests = []
                 peer, _, opener = self.start(
                     sending(response(b"denied", status=status)), serve,
@@ -430,6 +430,20 @@ class SentAgainTests(HandlerTestCase):
                 self.assertEqual([number for number, _ in self.sent], [0])
                 if error is urllib.error.HTTPError:
                     caught.exception.close()
+
+    def test_not_after_100_continue(self):
+        def script(link):
+            link.answer(b"first")
+            http.client.parse_headers(link.reader)
+            link.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            link.reader.read(4)
+            link.close()
+
+        peer, _, opener = self.start(script, serve)
+        self.read(opener, peer)
+        with self.assertRaises(http.client.RemoteDisconnected):
+            self.read(opener, peer, method="PUT", data=b"body",
+                      headers={"Expect": "100-continue"})
 
     def test_request_is_sent_twice_at_most(self):
         with self.assertRaises(ConnectionError):
@@ -619,7 +633,7 @@ class LimitTests(HandlerTestCase):
     @threading_helper.requires_working_threading()
     def test_request_waits_for_a_connection(self):
         for first_answer, body in ((FIRST, b"second"), (UNFINISHED, b"1 /")):
-            with self.subTest(body):
+            with self.subTest(body=body):
                 peer, handler, opener = self.start(
                     sending(first_answer, response(b"second")), serve,
                     max_per_host=1)

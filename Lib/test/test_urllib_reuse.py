@@ -79,7 +79,7 @@ class ReusedTests(OpenTestCase):
         for answer in (chunked + b"0\r\n\r\n",
                        chunked + b"3\r\nabc\r\n0\r\nT: t\r\n\r\n",
                        redirect(body=b"x" * 256 * 1024)):
-            with self.subTest(answer[:100]):
+            with self.subTest(answer=answer[:100]):
                 self.check(answer, FOUND, lines=["GET /", "GET /next"])
 
     def test_chain_of_redirects(self):
@@ -155,7 +155,7 @@ class NotReusedTests(OpenTestCase):
             # Its end does not come.
             redirect(body=b"0123456789")[:-1],
         ):
-            with self.subTest(answer[:100]):
+            with self.subTest(answer=answer[:100]):
                 self.check(sending(answer))
 
     def test_body_that_is_too_long(self):
@@ -192,7 +192,7 @@ class NotReusedTests(OpenTestCase):
             target = self.url(other, "/next").encode()
             answer = redirect(target, body)
             peer = self.peer(sending(answer[:-1] if body else answer))
-            with self.subTest(body), self.open(peer) as resp:
+            with self.subTest(body=body), self.open(peer) as resp:
                 # Its connection is closed before the last response ends.
                 peer.join()
                 self.assertEqual(resp.read(), b"found")
@@ -361,7 +361,7 @@ class FramingTests(OpenTestCase):
             head + b"Transfer-Encoding: chunked \r\n\r\n" + chunks,
             b"HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n",
         ):
-            with self.subTest(answer):
+            with self.subTest(answer=answer):
                 peer = self.peer(sending(answer))
                 resp = self.get(peer)
                 self.assertEqual(resp.read(),
