@@ -19,10 +19,7 @@ by `python3 interop/suites.py`, and compared test by test.
 def read(path):
     """Return {test: outcome} of a report log, with a failure's class."""
     outcomes = {}
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    # The last line may not be there as a whole yet.
-    for line in text.split("\n")[:-1]:
-        report = json.loads(line)
+    for report in map(json.loads, lines(path)):
         outcome, phase = report.get("outcome"), report.get("when")
         if "wasxfail" in report:
             outcome = {"skipped": "xfailed", "passed": "xpassed"}[outcome]
@@ -36,6 +33,18 @@ def read(path):
             outcome, outcomes.get(name, outcome),
             key=lambda text: OUTCOMES.index(text.split(":")[0]))
     return outcomes
+
+
+def exit_status(path):
+    """Return pytest's exit status; None if it has not come to its end."""
+    last = json.loads((lines(path) or ["{}"])[-1])
+    return last.get("exitstatus")
+
+
+def lines(path):
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    # The last line may not be there as a whole yet.
+    return text.split("\n")[:-1]
 
 
 def failure(told):

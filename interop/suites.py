@@ -50,6 +50,7 @@ import outcomes  # noqa: E402
 TOOLS = ["pytest", "pytest-timeout", "pytest-reportlog"]
 TEST_TIMEOUT = 60       # seconds for a test
 RUN_TIMEOUT = 1800      # seconds for all tests of a project
+EXIT_TIMEOUT = 20       # seconds for pytest to exit after them
 LOOPBACK = ["unshare", "--map-root-user", "--net", "sh", "-c",
             'ip link set lo up && exec "$@"', "sh"]
 
@@ -64,6 +65,8 @@ class Side(NamedTuple):
 
 def main():
     args = parse()
+    # So that no test goes on alone.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         projects = load(args.names)
         if args.list:
@@ -223,7 +226,7 @@ def run_tests(side, place, project, source, number, network):
                     os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
         told = outcomes.read(report)
-        if told and child.returncode in (0, 1):
+        if told and outcomes.exit_status(report) in (0, 1):
             return told
     raise Failure(f"pytest did not come to its end; see {log}")
 
@@ -268,9 +271,12 @@ def command(side, place, project, report):
 def watch(child, what, report):
     """Say how far a run is, until it ends."""
     start = time.monotonic()
+    ended = None
     while child.poll() is None:
         taken = time.monotonic() - start
-        if taken > RUN_TIMEOUT:
+        # A thread that a test has left can keep pytest from exiting.
+        ended = ended or outcomes.exit_status(report) is not None and taken
+        if taken > (ended + EXIT_TIMEOUT if ended else RUN_TIMEOUT):
             os.killpg(child.pid, signal.SIGKILL)
         if sys.stdout.isatty():
             print(f"\r  {what}: {len(outcomes.read(report))} tests, "

@@ -61,6 +61,18 @@ def test_outcome_is_the_worst_of_the_parts(lines, outcome, tmp_path):
     assert outcomes.read(path) == {"a": outcome}
 
 
+@pytest.mark.parametrize("text, status", [
+    (None, None), (report("a", "passed"), None),
+    (report("a", "passed") + '{"exitstatus": 1}\n', 1),
+    (report("a", "passed") + '{"exitstatus": 1', None),
+])
+def test_end_of_a_run(text, status, tmp_path):
+    path = tmp_path / "report.json"
+    if text is not None:
+        path.write_text(text)
+    assert outcomes.exit_status(path) == status
+
+
 @pytest.mark.parametrize("name, stock, patched, kind", [
     ("t.py::new", ["passed"], ["failed: E"], "unexplained"),
     ("t.py::new", ["failed: E"], ["failed: F"], "unexplained"),
