@@ -354,13 +354,10 @@ class Chunks(Message):
         self.returned += put
         return (put if self.decodes else at), at
 
-    def get_chunk_left(self, position, is_begun):
-        """Return how much of its chunk follows *position* in the data.
-
-        *is_begun* tells whether the chunk that begins there counts.
-        """
+    def get_chunk_left(self, position):
+        """Return how much of its chunk follows *position* in the data."""
         return next((end - position for end in self._ends
-                     if end >= position + is_begun), None)
+                     if end >= position), None)
 
     def _take_line(self, view, at, end):
         known = len(self._seen)
@@ -701,6 +698,18 @@ class Channel:
         if (exchange.message.clean and not exchange.unsent
                 and self.exchanges and self.exchanges[0] is exchange):
             del self.exchanges[0]
+
+    def check_handshake(self):
+        """Raise the alert by which the server has refused TLS, if any.
+
+        In TLS 1.3, the client's handshake ends before the server's.
+        """
+        try:
+            if not self.used and self._is_tls and (
+                    type(self.error) is ssl.SSLError):
+                raise self.error
+        finally:
+            self.error = None       # it refers to this object by now
 
     def can_begin(self, is_open):
         """Tell whether another request can be sent.

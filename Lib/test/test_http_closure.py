@@ -297,6 +297,18 @@ class TLS13Tests(ClosureTestCase):
                 self.assertTrue(poller.poll(support.SHORT_TIMEOUT * 1000))
                 self.assertEqual(self.post(conn), b"fresh")
 
+    # Guard: over another connection, the handshake would fail, too.
+    def test_alert(self):
+        with Peer(tls=self.tls) as peer:
+            peer.server_context.verify_mode = ssl.CERT_REQUIRED
+            conn = peer.connect()
+            conn.connect()
+            wait_readable(conn.sock)
+            with self.assertRaises(ssl.SSLError) as cm:
+                self.get(conn)
+            self.assertIn("CERTIFICATE_REQUIRED", cm.exception.reason)
+            self.assertEqual(peer.accepted, 1)
+
     # Guard: nor is a request for a certificate.
     @unittest.skipUnless(ssl and hasattr(ssl.SSLSocket,
                                          "verify_client_post_handshake"),

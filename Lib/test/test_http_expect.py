@@ -213,6 +213,23 @@ class RefusedTests(ExpectTestCase):
                     self.check_fresh(conn)
 
 
+class UrlopenTests(http_peer.URLTestCase):
+
+    def test_refused(self):
+        bodies = []
+
+        def script(link):
+            link.read_head()
+            link.send(REFUSAL)
+            bodies.append(link.wait_closed())
+
+        peer = self.peer(script)
+        answer = self.get(self.opener(), peer, data=BODY, headers=EXPECT)
+        self.assertEqual((answer.status, answer.read()), (413, b"no"))
+        peer.join()
+        self.assertEqual(bodies, [b""])
+
+
 @http_peer.over_tls
 class UndecidedTests(ExpectTestCase):
     """The body is sent, as nothing has decided."""

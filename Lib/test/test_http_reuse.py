@@ -712,16 +712,6 @@ class OtherProjectsTests(ReuseTestCase):
                     self.assertEqual(received.chunk_left, left)
                 read(received, 1)
                 self.assertFalse(received.chunk_left)
-            # These begin the next chunk.
-            for begin in lambda received: received.peek(1), (
-                    lambda received: received.read(0)):
-                with self.subTest(begin), self.serve(
-                        answering(message)) as conn:
-                    received = self.get(conn)
-                    for chunk in b"10", b"abc":
-                        begin(received)
-                        self.assertEqual(received.read(received.chunk_left),
-                                         chunk)
 
     def test_fp_replaced(self):
         def ntlm(received):
