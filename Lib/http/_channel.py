@@ -22,7 +22,6 @@ import re
 import select
 import socket
 import time
-from _weakref import ref    # weakref takes long to import
 
 try:
     import ssl
@@ -84,8 +83,8 @@ if ssl is not None:
 _HEAD_SIZE = 16384
 # How long a line of the chunked coding can be.
 _MAX_LINE = 65536
-# How many empty lines are skipped in front of a response, and how often poll()
-# receives what is none.
+# How many empty lines are skipped before a response, and how often poll()
+# receives data that begins no response.
 MAX_EMPTY = 100
 
 # RFC 9110, section 9.2.2.
@@ -210,7 +209,7 @@ def is_sound(lines):
 
 
 def get_loose_fields(lines):
-    """Return the name and value of whatever may pass for a header field.
+    """Return the name and value of every line that may be a header field.
 
     Peers differ on what a section says that is not sound.  This serves only
     to find an end for the body.
@@ -227,12 +226,14 @@ def get_loose_fields(lines):
 # the front.  finish() is called when the connection ends.
 
 class Message:
-    """How far a message goes; one without a take() is not read."""
+    """How far a message goes.  Those that are read define take()."""
 
     ended = False
+    is_begun = False    # was anything taken?
     cut = False         # did it end early, or is it malformed?
     clean = False       # did it end where all peers see its end?
     is_fresh = False    # can another Head begin in its place?
+    is_complete = False     # was the last header section taken to its end?
     at_end = False      # has the connection ended?
     has_end = True      # is it known where it ends?
     decodes = False     # does take() leave out what is not data?
@@ -251,7 +252,6 @@ class Head(Message):
     has_end = False
     limit = _HEAD_SIZE
     is_fresh = True         # until something of a final response was taken
-    is_complete = False     # was the last section taken to its end?
     status = b""            # that of this section
     _seen = b""             # the beginning and the end of a section
 
@@ -286,8 +286,6 @@ class Head(Message):
 class Body(Message):
     """A number of bytes."""
 
-    is_begun = False        # was anything taken?
-
     def __init__(self, size):
         self.limit = size       # how many are left
         self.ended = self.clean = not size
@@ -311,7 +309,6 @@ class Chunks(Message):
     """A body in the chunked coding: RFC 9112, section 7.1."""
 
     trailers_left = math.inf    # how many trailer fields are accepted
-    is_begun = False            # was anything taken?
 
     def __init__(self):
         self._left = 0              # of the data of this chunk
@@ -408,9 +405,9 @@ class Endless(Message):
         return end, end
 
 
-# That of a response that nobody has begun to read.
+# The message of a response that has not been read yet.
 _UNREAD = Message(is_fresh=True, has_end=False)
-# Nobody knows the position in it.
+# The position in the stream is unknown.
 LOST = Message(ended=True, cut=True, has_end=False)
 
 
@@ -446,7 +443,6 @@ class Exchange:
     """
 
     message = _UNREAD
-    stream = None               # a weak reference to the ResponseIO
     closes = upgrades = continued = False
     _chunks = None              # follows the body of the request
 
@@ -530,7 +526,6 @@ class ResponseIO(socket.SocketIO):
         self._channel = channel
         self._exchange = exchange
         exchange.message = Head()
-        exchange.stream = ref(self)
 
     def begin_body(self, extent):
         """Read the body; *extent* is that of get_framing().
@@ -596,7 +591,6 @@ class ResponseIO(socket.SocketIO):
             return
         sock = channel.sock
         timeout = sock.gettimeout()
-        seconds = min(seconds, _MAX_TIMEOUT)
         deadline = time.monotonic() + seconds
         view = memoryview(bytearray(min(size, 65536)))
         try:
@@ -691,12 +685,14 @@ class Channel:
         self.error = None
         self.is_plain = is_plain(sock)
         self._is_tls = self.is_plain and hasattr(sock, "pending")
-        self._poller = None
 
     def end(self, exchange):
         """Take out *exchange* if it has come to a clean end."""
-        if (exchange.message.clean and not exchange.unsent
-                and self.exchanges and self.exchanges[0] is exchange):
+        if not exchange.message.clean or exchange not in self.exchanges[:1]:
+            return
+        if exchange.unsent:
+            exchange.unsent = _UNKNOWN      # too late to send the rest
+        else:
             del self.exchanges[0]
 
     def check_handshake(self):
@@ -709,7 +705,7 @@ class Channel:
                     type(self.error) is ssl.SSLError):
                 raise self.error
         finally:
-            self.error = None       # it refers to this object by now
+            self.error = None       # its traceback refers to this object
 
     def can_begin(self, is_open):
         """Tell whether another request can be sent.
@@ -718,20 +714,10 @@ class Channel:
         closed it.
         """
         if self.exchanges:
-            self.leave_first(is_open)
+            self.leave_first()
             if self.exchanges:
                 return is_open and self._can_follow()
-        if not self.is_plain:
-            return True
-        # A healthy connection without TLS needs no more than this.
-        if (self._poller and not self.received and not self.ended
-                and self.sock.fileno() >= 0 and not self._poller.poll(0)):
-            return True
-        if self.poll():
-            return False
-        if not self._is_tls:
-            self._poller = make_poller(self.sock)
-        return True
+        return not (self.is_plain and self.poll())
 
     def _can_follow(self):
         # Can a request be sent while the last response is being read?
@@ -745,27 +731,13 @@ class Channel:
         with memoryview(bytearray(self.received)) as view:
             return copied.take(view, len(view))[1] == len(view)
 
-    def leave_first(self, is_open):
-        """Take out the first exchange if it has ended or is not read."""
+    def leave_first(self):
+        """Take out the first exchange if it has ended."""
         if self.opened and not self.used:
             self.exchanges.clear()      # it was no request, but a preamble
         if self.exchanges:
-            self.end(self.exchanges[0])     # a foreign stream does not
-        if self.exchanges and not is_open:
-            self._skip_rest()
-
-    def _skip_rest(self):
-        # There is no need to read what is here already.
-        exchange = self.exchanges[0]
-        message = exchange.message
-        stream = exchange.stream and exchange.stream()
-        if stream is not None and not stream.closed:
-            return          # somebody has kept it without the response
-        if message.has_end and not message.ended:
-            with memoryview(bytearray(self.received)) as view:
-                end = message.take(view, len(view))[1]
-            del self.received[:end]
-            self.end(exchange)
+            # Only a ResponseIO does this by itself.
+            self.end(self.exchanges[0])
 
     def poll(self, timeout=0, known=0):
         """Wait for the next response, or for the end of the connection.
@@ -776,12 +748,11 @@ class Channel:
         """
         if self.sock.fileno() < 0:      # somebody has closed it
             self.ended = True
-        if timeout is not None:
-            timeout = min(max(timeout, 0), _MAX_TIMEOUT)
         deadline = timeout and time.monotonic() + timeout
         rounds = 0
         while rounds < MAX_EMPTY:
-            self.received = self.received.lstrip(b"\r\n")
+            if self.received[:1] in (b"\r", b"\n"):
+                self.received = self.received.lstrip(b"\r\n")
             if len(self.received) > known or self.ended:
                 break
             if not wait(self.sock, timeout):
@@ -792,7 +763,8 @@ class Channel:
             elif timeout == 0:
                 rounds += 1
         else:
-            self.ended = True           # there is no end to it
+            # Nothing arrives but line ends or TLS records.
+            self.ended = True
         return True
 
     def await_continue(self, timeout):
@@ -805,7 +777,7 @@ class Channel:
         """
         if not self.exchanges or not self.exchanges[0].unsent:
             return b""      # all is sent, or another response comes first
-        deadline = time.monotonic() + min(timeout, _MAX_TIMEOUT)
+        deadline = time.monotonic() + timeout
         head = Head()
         end = 0
         while end <= _MAX_LINE and self.poll(deadline - time.monotonic(), end):
@@ -872,7 +844,7 @@ class Channel:
     def can_pipeline(self, limit):
         """Tell whether another request can follow those without a response."""
         last = self.exchanges[-1] if self.exchanges else None
-        return (last is not None and self.is_plain and self.persists
+        return (last is not None and self.pipelines and self.persists
                 and not self.ended and self.count_outstanding() < limit
                 and last.method in _IDEMPOTENT and not last.unsent
                 and not last.closes and not last.upgrades)
@@ -915,8 +887,7 @@ class Channel:
         unsent = exchange.unsent
         exchange.unsent = _UNKNOWN      # in case it is interrupted
         try:
-            if (self.pipelines and self.is_plain
-                    and self.sock.gettimeout() != 0):
+            if self.pipelines and self.sock.gettimeout() != 0:
                 self._send_and_receive(data)
             else:
                 self.sock.sendall(data)
@@ -951,27 +922,19 @@ def wait(sock, timeout, *, to_write=False):
     """
     if hasattr(type(sock), "pending") and sock.pending():
         return True             # TLS has it, not the system
-    poller = make_poller(sock)
-    if poller is None:
-        return any(select.select([sock], [sock] * to_write, [], timeout))
-    if to_write:
-        poller.modify(sock, select.POLLIN | select.POLLOUT)
-    return bool(poller.poll(timeout and math.ceil(timeout * 1000)))
-
-
-def make_poller(sock):
-    """Return a poll object for *sock*, or None where there is none."""
+    if timeout is not None:
+        timeout = min(max(timeout, 0), _MAX_TIMEOUT)
     if not hasattr(select, "poll"):
-        return None
+        return any(select.select([sock], [sock] * to_write, [], timeout))
     poller = select.poll()
-    poller.register(sock, select.POLLIN)
-    return poller
+    poller.register(sock, select.POLLIN | to_write * select.POLLOUT)
+    return bool(poller.poll(timeout and math.ceil(timeout * 1000)))
 
 
 def is_plain(sock):
     """Tell whether a ResponseIO reads what sock.makefile("rb") would."""
-    # Some classes borrow the method but are no socket.socket, and some
-    # programs replace socket.socket.
+    # A class can borrow makefile() without deriving from socket.socket, and
+    # a program can replace socket.socket itself.
     return isinstance(sock, _socket) and type(sock).makefile is _makefile
 
 

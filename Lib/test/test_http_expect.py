@@ -125,8 +125,7 @@ class WantedTests(ExpectTestCase):
                 ([b"\r\n" + CONTINUE], GOOD),
                 ([HINTS, HINTS, CONTINUE], GOOD),
                 ([BOTH[at:at + 1] for at in range(len(BOTH))], GOOD),
-                ([CONTINUE + HINTS], HINTS + CONTINUE + GOOD),
-                ([b"HTTP/1.1  100 Continue\r\n\r\n"], GOOD)):
+                ([CONTINUE + HINTS], HINTS + CONTINUE + GOOD)):
             with self.subTest(pieces=pieces, end=end):
                 self.check_sent(*pieces, end=end)
 

@@ -164,8 +164,14 @@ add_head(b"\r\n" * 200 + join(LENGTH), b"", BadStatusLine, SPOILT)
 for status in (b"200", b"200 ", b"200 \xe9 x", b"599 x", b"205 x", b"404 x"):
     add(LENGTH, status=status)
 for status in (b"200 O\rK", b"200 OK\r", b"\r200 OK", b"200\r", b"200 O\0K",
-               b"200 OK\0", b"200 OK\rContent-Length: 5"):
+               b"200 OK\0", b"200 OK\rContent-Length: 5", b"+200 OK",
+               b"2_00 OK", b" 200 OK", b"0200 OK", b"\t200 OK"):
     add(LENGTH, kept=CLOSED, status=status)
+for line in b"HTTP/1. 200 OK", b"HTTP/1.x 200 OK", b"HTTP/1.10 200 OK":
+    add_head(line + b"\r\nContent-Length: 4\r\n\r\n", kept=CLOSED)
+for line in (b"HTTP/ 100 E", b"HTTP/2.0 103 E", b"HTTP/1.1  100 E",
+             b"HTTP/1.1 1_03 E", b"HTTP/1.1 100 \0"):
+    add_head(line + b"\r\n\r\n" + join(LENGTH), kept=CLOSED)
 for status in b"20 OK", b"2000 OK", b"x", b"", b"-20 OK", b"099 OK":
     add(LENGTH, b"", BadStatusLine, SPOILT, status=status)
 for line in b"http/1.1 200 OK", b"HTTP/1.1", b"garbage", b"\0":

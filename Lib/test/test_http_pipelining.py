@@ -206,6 +206,14 @@ class PermissionTests(PipeliningTestCase):
         self.assertEqual(received.read(), b"/a")
         self.check_bodies(conn, b"/b")
 
+    def test_response_class_with_its_own_reader(self):
+        conn = self.begin(answer_with_target)
+        conn.response_class = OwnReader
+        for target in "/a", "/b":
+            conn.request("GET", target)
+            self.check_refused(conn)
+            self.check_bodies(conn, target.encode())
+
     def test_limit(self):
         conn = self.begin(answer_with_target, max_pipelined=3)
         self.ask(conn, "/a", "/b", "/c")

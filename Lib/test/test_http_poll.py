@@ -10,7 +10,7 @@ import unittest
 from http.client import (HTTPConnection, HTTPResponse, NotConnected,
                          ResponseNotReady)
 from test import support
-from test.http_peer import (FORGED, Interrupted, Link, PeerTestCase,
+from test.http_peer import (FORGED, Interrupted, Link, OwnReader, PeerTestCase,
                             SocketWrapper, answering, chunked, in_pieces,
                             over_tls, response, ssl, wait_readable)
 
@@ -268,6 +268,20 @@ class ForeignTests(PollTestCase):
         self.check_not_ready(conn)
         self.go_on()
         self.check_ready(conn)
+
+    def test_response_class_with_its_own_reader(self):
+        conn = self.ask(response(b"hello"))
+        conn.response_class = OwnReader
+        self.check_not_ready(conn)
+        self.go_on()
+        self.check_response(conn)
+
+    def test_negative_timeout(self):
+        for wrap in SocketWrapper, lambda sock: sock:
+            with self.subTest(wrap=wrap):
+                conn = self.ask(response(b"hello"))
+                conn.sock = wrap(conn.sock)
+                self.assertIs(conn.poll_response(-1), False)
 
     def test_pending(self):
         # This tells what the descriptor does not show, as for SSLSocket.

@@ -196,6 +196,21 @@ class ReuseTests(HandlerTestCase):
                 peer.join()
                 self.assertEqual(self.read(opener, peer), b"1 /")
 
+    def test_threads_share_what_is_idle(self):
+        def get():
+            for _ in range(200):
+                if self.read(opener, peer)[2:] != b"/":
+                    wrong.append(True)
+
+        wrong = []
+        peer, handler, opener = self.start(*[serve] * 4)
+        with threading_helper.start_threads(
+                threading.Thread(target=get) for _ in range(4)):
+            pass
+        self.assertEqual(wrong, [])
+        self.assertLessEqual(handler.num_connections, 4)
+        self.assertEqual(handler.num_requests, 800)
+
     def test_timeout_is_that_of_the_request(self):
         peer, handler, opener = self.start()
         self.addCleanup(socket.setdefaulttimeout, socket.getdefaulttimeout())
@@ -204,6 +219,7 @@ class ReuseTests(HandlerTestCase):
                                   (socket._GLOBAL_DEFAULT_TIMEOUT, 7)):
             with self.open(opener, peer, timeout=timeout) as resp:
                 self.assertEqual(resp.fp.raw._sock.gettimeout(), expected)
+                resp.read()
         self.assertCounts(handler, 1, 4)
 
     def test_redirect_and_authentication_need_one_connection(self):
@@ -289,7 +305,8 @@ class HandlersTests(HandlerTestCase):
     # Negotiate and NTLM authenticate a connection, not a request.
     def test_connection_serves_one_user(self):
         challenge = denied(b"WWW-Authenticate: NTLM abc")
-        for steps in ["NTLM 1", "NTLM 2"], ["Negotiate abc", "Basic def"]:
+        for steps in (["NTLM 1", "NTLM 2"], ["Negotiate abc", "Basic def"],
+                      ["\tNTLM 1", "\tNTLM 2"]):
             with self.subTest(steps):
                 peer, handler, opener = self.start(
                     sending(challenge, challenge, response(b"granted")),

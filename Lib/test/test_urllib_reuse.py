@@ -294,7 +294,7 @@ class LastResponseTests(OpenTestCase):
         peer.join()
         self.assertEqual(peer.accepted, 1)
 
-    def test_at_once_without_a_body(self):
+    def test_when_read_without_a_body(self):
         def check(resp):
             if isinstance(resp, urllib.error.HTTPError):
                 resp = resp.fp

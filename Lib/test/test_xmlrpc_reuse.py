@@ -175,6 +175,7 @@ class ResultTests(XMLRPCTestCase):
                 (length, Link.close, 1),
                 (length, Link.reset, 1),
                 (b"Connection: close\r\n" + length, check_not_awaited, 1),
+                (length, check_not_awaited, 1),
                 (b"Content-Length: x", check_not_awaited, 1),
                 (b"Transfer-Encoding: chunked", check_not_awaited, 1)):
             received, raised = threading.Event(), threading.Event()

@@ -1,12 +1,12 @@
 """A pool of connections (private to urllib.request).
 
 It knows nothing of HTTP.  Connections with equal keys serve the same purpose.
-A connection is idle, and then it is in the pool, or in use, and then there is
-a Place for it.  One that is being closed counts as in use.
+An idle connection is in Pool._idle.  One in use is counted in Pool._in_use and
+held by a Place.  One that is being closed counts as in use.
 
 The garbage collector can end a use at any time, even in a thread that has the
-lock.  So whoever ends one does not wait for the lock.  The thread that has the
-lock sees to it as soon as it has released that.
+lock.  So ending a use never waits for the lock: it is queued, and done by the
+thread that has the lock.
 """
 
 import collections
@@ -109,14 +109,18 @@ class Pool:
         self._actions.append((function, args))
         self._settle()
 
+    def _perform(self):
+        # Hold the lock to call this.
+        while self._actions:
+            function, args = self._actions.popleft()
+            function(*args)
+
     def _settle(self):
         # Call this whenever the lock has been released.
         while ((self._actions or self._closing)
                and self._lock.acquire(blocking=False)):
             try:
-                while self._actions:
-                    function, args = self._actions.popleft()
-                    function(*args)
+                self._perform()
                 place = self._closing.pop(0) if self._closing else None
             finally:
                 self._lock.release()
@@ -178,6 +182,7 @@ class Pool:
 
     def _begin(self, place, waiter):
         with self._lock:
+            self._perform()     # a connection may have become idle
             has_begun = self._take(place, waiter)
         self._settle()
         return has_begun
