@@ -8,9 +8,11 @@ import sys
 import tarfile
 from pathlib import Path
 
-import faketree
 import fakeapt
-from tools import archive, common, patches, sources
+import faketree
+from tools import common
+from tools.cpython import download as archive, sources
+from tools.patches import series as patches
 
 PROGRAMS = ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb",
             "patchelf")

@@ -13,17 +13,22 @@ from tools.common import Failure
 # status.  Where a module serves several verbs, args.verb tells which, and
 # DESCRIPTIONS has what --help says of each; else it is the module's own text.
 VERBS = {
-    "build": ("build", "get a CPython, apply the series, prove it"),
-    "python": ("build", "print the path of a patched interpreter"),
-    "tree": ("build", "print the path of a working tree to edit"),
-    "test": ("regression", "run the regression suite, then tests/"),
-    "venv": ("venv", "make a virtual environment with it"),
-    "apply": ("apply", "apply the series to a checkout or tree"),
-    "refresh": ("refresh", "rewrite patches/ from a working tree's commits"),
-    "status": ("status", "show which patch applies to which line"),
-    "export": ("export", "write the series as mails for git am"),
-    "demo": ("demo", "stock and patched against a server that hangs up"),
-    "bench": ("bench", "measure stock, patched and other clients"),
+    "build": ("interpreters.build", "get a CPython, apply the series, "
+              "prove it"),
+    "python": ("interpreters.build", "print the path of a patched "
+               "interpreter"),
+    "tree": ("interpreters.build", "print the path of a working tree to "
+             "edit"),
+    "test": ("suites.test", "run the regression suite, then tests/"),
+    "venv": ("interpreters.venv", "make a virtual environment with it"),
+    "apply": ("patches.apply", "apply the series to a checkout or tree"),
+    "refresh": ("patches.refresh", "rewrite patches/ from a working tree's "
+                "commits"),
+    "status": ("patches.status", "show which patch applies to which line"),
+    "export": ("patches.export", "write the series as mails for git am"),
+    "demo": ("interpreters.demo", "stock and patched against a server that "
+             "hangs up"),
+    "bench": ("bench.bench", "measure stock, patched and other clients"),
 }
 
 # What follows "--" is for configure: args.configure, None if there is none.
@@ -41,7 +46,7 @@ def make_parser():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, (module_name, text) in VERBS.items():
-        module = importlib.import_module(f"tools.{module_name}")
+        module = importlib.import_module(module_name)
         told = getattr(module, "DESCRIPTIONS", {verb: module.__doc__})
         its_own = verbs.add_parser(
             verb, help=text, description=told[verb],
@@ -73,7 +78,7 @@ def main(argv=None):
     try:
         try:
             args = parse(sys.argv[1:] if argv is None else list(argv))
-            module = importlib.import_module(f"tools.{VERBS[args.verb][0]}")
+            module = importlib.import_module(VERBS[args.verb][0])
             return module.run(args)
         finally:
             # Now, also after --help, as a reader that is gone is told here.

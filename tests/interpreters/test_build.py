@@ -1,0 +1,380 @@
+"""build, python and tree, with a pretended archive behind them."""
+
+import io
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import fakearchive
+import faketree
+from demo import demo
+from faketree import git
+from tools import cli, common
+from tools.common import Failure
+from tools.cpython import download as archive, stock as bases
+from tools.cpython.stock import Unavailable
+from tools.interpreters import build
+from tools.places import remove
+
+
+@pytest.fixture
+def fake(made, tmp_path, monkeypatch):
+    """An archive with 3.15 and 3.14, and a series to put upon them."""
+    fake = fakearchive.enter(tmp_path, monkeypatch)
+    fake.add_python("sid", "3.15", "3.15.2-1")
+    fake.add_python("sid", "3.14", "3.14.10-1")
+    shutil.copytree(made / "patches", common.ROOT / "patches")
+    return fake
+
+
+@pytest.fixture
+def demonstrated(monkeypatch):
+    """What the demonstration was called with; it ends well."""
+    calls = []
+    monkeypatch.setattr(demo, "demonstrate",
+                        lambda *pythons: calls.append(pythons) or 0)
+    return calls
+
+
+def call(*args):
+    return cli.main(list(map(str, args)))
+
+
+def drop_last_patch():
+    series = common.ROOT / "patches" / "series"
+    names = series.read_text().split()
+    series.write_text("\n".join(names[:-1]) + "\n")
+
+
+def test_patched(fake):
+    base, python = build.patched("3.15")
+    assert python == base.place / "patched" / "usr" / "bin" / "python3.15"
+    tree = base.place / "patched"
+    assert (tree / "Lib" / "http" / "_probe.py").exists()
+    assert not (tree / "Misc").exists()
+    log = git(tree, "log", "--format=%s").splitlines()
+    assert log[:-1] == ["gh-3: Look everywhere", "gh-2: Look before sending",
+                        "gh-1: Skip interim responses"]
+
+
+def test_patched_is_made_once(fake, monkeypatch):
+    first = build.patched("3.15")[1]
+    monkeypatch.setattr(build, "commit_onto", None)
+    assert build.patched("3.15")[1] == first
+
+
+@pytest.mark.parametrize("change", [
+    drop_last_patch,
+    lambda: (common.build_dir() / "3.15" / "patched.json").write_text("{"),
+    lambda: shutil.rmtree(common.build_dir() / "3.15" / "patched"),
+    lambda: shutil.rmtree(common.build_dir() / "3.15" / "base.git"),
+])
+def test_patched_follows_the_series(fake, change):
+    build.patched("3.15")
+    change()
+    base, python = build.patched("3.15")
+    assert python.exists()
+    names = (common.ROOT / "patches" / "series").read_text().split()
+    log = git(base.place / "patched", "log", "--format=%s").splitlines()
+    assert len(log) == 1 + len(names)
+
+
+def test_build(fake, demonstrated, capsys):
+    assert call("build") == 0
+    place = common.build_dir() / "3.15"
+    (stock, patched), = demonstrated
+    assert stock == place / "stock" / "usr" / "bin" / "python3.15"
+    assert patched == place / "patched" / "usr" / "bin" / "python3.15"
+    library = place / "stock" / "Lib" / "http"
+    assert not (library / "_probe.py").exists()
+    assert capsys.readouterr().out == f"""
+CPython 3.15.2 with 3 patches, from binary packages 3.15.2-1 of Debian sid:
+  {patched}
+use it:   "$(./series python 3.15)" PROGRAM
+test it:  ./series test 3.15
+"""
+
+
+def test_without(fake, demonstrated, monkeypatch, capsys):
+    """In a folder of its own; the other one stays as it is."""
+    whole = build.patched("3.15")
+    args = "build", "3.15", "--without", "probe-everywhere"
+    assert call(*args) == 0
+    place = common.build_dir() / "3.15"
+    python = place / "patched-without-probe-everywhere/usr/bin/python3.15"
+    assert demonstrated == [(place / "stock/usr/bin/python3.15", python)]
+    assert capsys.readouterr().out == f"""
+CPython 3.15.2 with 2 patches, from binary packages 3.15.2-1 of Debian sid:
+  {python}
+use it:   "$(./series python 3.15 --without probe-everywhere)" PROGRAM
+"""
+    monkeypatch.setattr(build, "commit_onto", None)
+    assert call(*args) == 0
+    assert build.patched("3.15")[1] == whole[1]
+    assert [git(place / name, "log", "--format=%s").count("\n")
+            for name in ("patched", python.parents[2])] == [4, 3]
+
+
+def test_build_of_a_series_that_does_not_help(fake, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "demonstrate", lambda *pythons: 1)
+    assert call("build") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "does not keep its promise" in err
+
+
+def test_next_line_if_the_newest_cannot_be_had(fake, capsys):
+    fake.change(gone=["python3.15_3.15.2-1_amd64.deb"])
+    assert call("python") == 0
+    out, err = capsys.readouterr()
+    assert out.endswith("build/3.14/patched/usr/bin/python3.14\n")
+    assert "no packages of CPython 3.15" in err
+    assert "trying another line" in err
+
+
+def test_no_line_can_be_had(fake, capsys):
+    (fake.bin / "apt-get").unlink()
+    assert call("python") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("series: no packages of CPython "
+                                           "3.13 ")
+
+
+def test_failing_patch_is_no_reason_for_an_older_line(fake, capsys):
+    patch = common.ROOT / "patches" / "probe.patch"
+    patch.write_text(patch.read_text().replace("self.sock.sendall(data)",
+                                               "self.sock.send(data)"))
+    assert call("python") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith(
+        "series: probe does not apply to 3.15 at Lib/http/client.py, hunk ")
+    assert not (common.build_dir() / "3.14").exists()
+
+
+def test_python_prints_one_path(fake, capfd):
+    assert call("python", "3.14") == 0
+    out, err = capfd.readouterr()
+    path, = out.splitlines()
+    assert subprocess.check_output([path], text=True) == "3.14\n"
+    assert "unpacking CPython 3.14.10-1" in err
+
+
+def test_python_by_the_command(fake, tmp_path, made):
+    """As a user calls it: through a link, from elsewhere, into a pipe."""
+    project = faketree.project(tmp_path / "a project", made / "patches")
+    (tmp_path / "link").symlink_to(project / "series")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "link", "python", "3.15"], text=True,
+        cwd="/", capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{project}/build/3.15/patched/usr/bin/python3.15\n"
+
+
+def test_progress_is_for_terminals_only(fake, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    call("python", "3.15")
+    assert "\r" in sys.stderr.getvalue()
+    shutil.rmtree(common.build_dir())
+    shutil.rmtree(common.cache_dir())
+    archive._tried.clear()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    call("python", "3.15")
+    assert "fetching" in sys.stderr.getvalue()
+    assert "\r" not in sys.stderr.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def tree(fake, tmp_path):
+    top = faketree.plain_tree(tmp_path / "py")
+    fakearchive.add_build(top)
+    fake.program("cc", "exit 0")
+    return top
+
+
+needs_make = pytest.mark.skipif(not shutil.which("make"),
+                                reason="needs make")
+
+
+@needs_make
+def test_build_from(fake, tree, demonstrated, tmp_path, capsys):
+    prefix = tmp_path / "pre"
+    assert call("build", "--from", tree, "--prefix", prefix, "--",
+                "--with-pydebug") == 0
+    assert len(demonstrated) == 1
+    out = capsys.readouterr().out
+    assert out == (f"\nCPython 3.13.15 with 3 patches, from the source tree "
+                   f"{tree}:\n  {prefix}/bin/python3.13\n")
+    log, = (common.build_dir()).glob("from-py-*/patched/built")
+    assert log.read_text().startswith(
+        f"configure --with-pydebug --prefix={prefix}\n")
+
+
+@needs_make
+def test_installed_without(fake, tree, demonstrated, tmp_path):
+    prefix = tmp_path / "pre"
+    assert call("build", "--from", tree, "--prefix", prefix, "--without",
+                "probe", "--without", "probe-everywhere") == 0
+    library = prefix / "lib" / "python3.13" / "http"
+    assert not (library / "_probe.py").exists()
+    assert "103" in (library / "client.py").read_text()
+
+
+@needs_make
+@pytest.mark.parametrize("lost, status", [
+    ("http/_probe.py", 1),
+    ("test/test_http_probe.py", 1),
+    ("test", 0),    # as with --disable-test-modules
+])
+def test_part_of_the_series_that_is_not_installed(
+        fake, tree, demonstrated, tmp_path, capsys, monkeypatch, lost,
+        status):
+    prefix = tmp_path / "pre"
+    install = bases.TreeBase.install
+
+    def lose(base, name):
+        python = install(base, name)
+        remove(prefix / "lib" / "python3.13" / lost)
+        return python
+
+    monkeypatch.setattr(bases.TreeBase, "install", lose)
+    assert call("build", "--from", tree, "--prefix", prefix) == status
+    told = f"series: make install left Lib/{lost} out of {prefix}/lib; "
+    assert (told in capsys.readouterr().err) == bool(status)
+
+
+@pytest.mark.parametrize("prefix, text", [
+    ("a b", "takes no white space"),
+    ("a$b", "takes no white space"),
+    ("file", "file is no folder; name another"),
+    ("file/x", "file is no folder, so there can be no "),
+])
+def test_unfit_prefix_is_told_first(fake, tree, tmp_path, capsys, prefix,
+                                    text):
+    (tmp_path / "file").touch()
+    assert call("build", "--from", tree, "--prefix", tmp_path / prefix) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("series: ") and text in last
+    assert not common.build_dir().exists()
+
+
+@needs_make
+def test_build_says_how_to_get_it_again(fake, tree, demonstrated, capsys):
+    assert call("build", "--from", tree, "--", "--with-x=a b") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f'use it:   "$(./series python --from {tree} -- '
+        f"'--with-x=a b')\" PROGRAM")
+
+
+@needs_make
+def test_docs_and_news_reach_a_whole_tree(fake, tree):
+    base, _ = build.patched(named=tree)
+    assert (base.place / "patched" / "Misc" / "NEWS.d").exists()
+
+
+@pytest.mark.parametrize("args, text", [
+    (["--prefix", "/x"], "could use --prefix; add --from-source"),
+    (["3.15", "--", "--x"], "could use arguments for configure; add"),
+])
+def test_options_that_need_compiling(fake, capsys, args, text):
+    assert call("build", *args) == 1
+    assert text in capsys.readouterr().err
+
+
+def test_unknown_line(fake, capsys):
+    with pytest.raises(SystemExit) as caught:
+        call("build", "2.7")
+    assert caught.value.code == 2
+    assert "no line 2.7; take one of 3.13, " in capsys.readouterr().err
+
+
+def test_working_tree(fake, capsys):
+    fake.add_source("sid", "3.13", "3.13.15-1")
+    assert call("tree") == 0
+    source = common.build_dir() / "3.13" / "source"
+    assert capsys.readouterr().out == f"{source}\n"
+    assert git(source, "branch", "--show-current") == "series\n"
+    assert git(source, "log", "--format=%s", "base..").count("\n") == 3
+    assert git(source, "status", "--porcelain") == ""
+    assert (source / "Lib" / "http" / "_probe.py").exists()
+
+
+def test_working_tree_is_left_alone(fake):
+    fake.add_source("sid", "3.13", "3.13.15-1")
+    source = build.working_tree("3.13")
+    faketree.write(source, "mine", "mine")
+    faketree.commit(source, "mine")
+    git(source, "checkout", "--quiet", "-b", "other", "base")
+    faketree.write(source, "Lib/http/client.py", "mine")
+    before = faketree.snapshot(source), git(source, "show-ref", "--head")
+    drop_last_patch()
+    assert build.working_tree("3.13") == source
+    assert (faketree.snapshot(source),
+            git(source, "show-ref", "--head")) == before
+
+
+def test_interrupted_working_tree(fake, monkeypatch):
+    fake.add_source("sid", "3.13", "3.13.15-1")
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "commit_onto", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build.working_tree("3.13")
+    source = build.working_tree("3.13")
+    assert git(source, "log", "--format=%s", "base..series").count("\n") == 3
+
+
+def test_working_tree_survives_a_new_build(fake):
+    fake.add_source("sid", "3.13", "3.13.15-1")
+    fake.add_python("sid", "3.13", "3.13.18-1")
+    source = build.working_tree("3.13")
+    build.patched("3.13")
+    assert git(source, "branch", "--show-current") == "series\n"
+
+
+def test_working_tree_of_a_named_one(fake, tree):
+    source = build.working_tree(named=tree)
+    assert source == common.build_dir() / "3.13" / "source"
+    assert git(source, "log", "--format=%s", "base..").count("\n") == 3
+
+
+def test_which_working_tree(fake, capsys):
+    """The oldest line's, or the one that is there."""
+    fake.add_source("sid", "3.14", "3.14.10-1")
+    fake.add_source("sid", "3.15", "3.15.2-1")
+    assert call("tree") == 0
+    assert capsys.readouterr().out.endswith("/3.14/source\n")
+    remove(common.build_dir() / "3.14")
+    source = build.working_tree("3.15")
+    assert call("tree") == 0
+    assert capsys.readouterr().out == f"{source}\n"
+    build.working_tree("3.14")
+    assert call("tree") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1] == (
+        "series: there are working trees of 3.14, 3.15; say which: ./series "
+        "tree 3.14")
+
+
+def test_no_source_for_a_working_tree(fake):
+    with pytest.raises(Unavailable, match="the source of CPython 3.15 cannot "
+                       "be had: .*--from DIR"):
+        build.working_tree("3.15")
+
+
+def test_failure_is_one_line(fake, capsys):
+    fake.change(offline="E: first\nE: second")
+    with pytest.raises(Failure) as caught:
+        build.patched("3.15")
+    assert "\n" not in str(caught.value)

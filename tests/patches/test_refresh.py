@@ -1,0 +1,466 @@
+"""./series refresh: from a working tree's commits back to patches/."""
+
+import argparse
+import shutil
+
+import pytest
+
+import faketree
+from faketree import edit, git, snapshot
+from tools.common import Failure
+from tools.patches import placement, refresh, series, targets, views
+
+
+@pytest.fixture
+def lines(made, tmp_path, monkeypatch):
+    """Three lines at hand, like binary packages: {line: checkout}."""
+    found = {line: faketree.checkout(tmp_path / line, docs=False)
+             for line in ("3.13", "3.14", "3.15")}
+
+    def at_hand():
+        return [targets.Target(line, line, repo, "HEAD", ("Doc/*", "Misc/*"),
+                               "binary packages")
+                for line, repo in found.items()], [("3.16", "not at hand")]
+    monkeypatch.setattr(targets, "at_hand", at_hand)
+    return found
+
+
+@pytest.fixture
+def work(made, tmp_path, monkeypatch):
+    """The working tree of 3.13 with the series committed."""
+    top = shutil.copytree(made / "repo", tmp_path / "source")
+    monkeypatch.setattr(targets, "working_tree",
+                        lambda line: top if line == "3.13" else None)
+    return top
+
+
+def refreshed(project, *args):
+    parser = argparse.ArgumentParser()
+    refresh.add_arguments(parser)
+    options = parser.parse_args([*map(str, args), "--project", str(project)])
+    assert refresh.run(options) == 0
+
+
+def refused(project, *args):
+    """A refresh that must fail and write nothing; return its line."""
+    before = snapshot(project)
+    with pytest.raises(Failure) as caught:
+        refreshed(project, *args)
+    assert snapshot(project) == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def reword(repo, message):
+    git(repo, "commit", "--quiet", "--amend", "-m", message)
+
+
+def squash(repo, *args):
+    """Do what the help says: commit --fixup, then autosquash."""
+    git(repo, "commit", "--quiet", "--all", "--fixup", *args)
+    git(repo, "rebase", "--quiet", "--interactive", "--autosquash", "base",
+        GIT_SEQUENCE_EDITOR="true")
+
+
+def test_round_trip(project, work, lines, capsys):
+    """Edit, fixup, autosquash, refresh: patches and views follow."""
+    refreshed(project)
+    before = snapshot(project)
+    edit(work, "Lib/http/_probe.py", '"""Look."""', '"""Look first."""')
+    edit(work, "Lib/test/test_httplib.py", "    def test_interim",
+         "    def test_early(self):\n        self.assertTrue(True)\n\n"
+         "    def test_interim")
+    squash(work, ":/Look before")
+    capsys.readouterr()
+    refreshed(project)
+    told = capsys.readouterr().out
+    assert "skip-interim      unchanged\n" in told
+    assert "probe             changed\n" in told
+    assert "applies to: 3.13 source, 3.13, 3.14, 3.15" in told
+    assert "NOT TRIED on 3.16" in told
+    after = snapshot(project)
+    changed = {name for name in {**before, **after}
+               if before.get(name) != after.get(name)}
+    assert changed <= {
+        "patches/probe.patch", "patches/probe-everywhere.patch",
+        "Lib/http/_probe.py"}
+    assert (project / "Lib/http/_probe.py").read_text().startswith(
+        '"""Look first."""')
+    assert views.differences(project) == []
+    # And git alone gives the same tree again.
+    top = lines["3.13"].parent / "again"
+    faketree.checkout(top)
+    git(top, "am", "--quiet", *(
+        project / "patches" / name for name
+        in (project / "patches/series").read_text().split()))
+    assert git(top, "rev-parse", "HEAD^{tree}") == git(
+        work, "rev-parse", "HEAD^{tree}")
+
+
+def test_repeats(project, work, lines):
+    """The same commits give the same bytes, whenever and wherever."""
+    refreshed(project)
+    before = snapshot(project)
+    git(work, "rebase", "--quiet", "--force-rebase", "base")
+    git(work, "config", "diff.noprefix", "true")
+    git(work, "config", "format.signature", "mine")
+    git(work, "config", "format.headers", "X-Mine: yes")
+    git(work, "config", "diff.context", "9")
+    git(work, "config", "core.abbrev", "5")
+    refreshed(project)
+    assert snapshot(project) == before
+
+
+def test_stored_form(project, work, lines):
+    refreshed(project)
+    text = (project / "patches/skip-interim.patch").read_text()
+    assert text.startswith(f"From {'0' * 40} Mon Sep 17 00:00:00 2001\n"
+                           "From: Ada Example <ada@example.org>\n"
+                           "Date: Sun, 1 Feb 2026 10:00:00 +0100\n"
+                           "Subject: [PATCH] gh-1: Skip interim responses\n")
+    assert "\n-- \n" not in text and "Patch:" not in text
+    assert "Naïve" in text
+    # Hunks name the function, for the reader.
+    assert "@@ def begin(self):\n" in text or "@@ class" in text
+
+
+def test_new_patch(project, work, lines, capsys):
+    edit(work, "Lib/urllib/request.py", "class OpenerDirector:\n    pass\n",
+         "class OpenerDirector:\n    kept = None\n")
+    faketree.write(work, "Lib/urllib/_pool.py", "connections = []\n")
+    faketree.commit(work, "gh-4: Keep connections\n\nFor long.\n\n"
+                    "Patch: keep\n")
+    refreshed(project)
+    assert "keep              new\n" in capsys.readouterr().out
+    text = (project / "patches/keep.patch").read_text()
+    assert "For long.\n---\n" in text and "Patch: keep" not in text
+    assert (project / "patches/series").read_text().endswith("keep.patch\n")
+    assert (project / "Lib/urllib/_pool.py").read_text() == (
+        "connections = []\n")
+    # From now on the subject says which one it is.
+    reword(work, "gh-4: Keep connections\n\nFor long.")
+    before = snapshot(project)
+    refreshed(project)
+    assert snapshot(project) == before
+
+
+def test_reworded_subject(project, work, lines):
+    reword(work, "gh-3: Look in all places")
+    assert refused(project).endswith(
+        "has no name: add a line \"Patch: NAME\" to its message; not seen: "
+        "probe-everywhere")
+    reword(work, "gh-3: Look in all places\n\nPatch: probe-everywhere")
+    refreshed(project)
+    patch = series.load(folder=project / "patches")[2]
+    assert patch.subject == "gh-3: Look in all places"
+
+
+def test_dropped_and_reordered(project, work, lines, capsys):
+    refreshed(project)
+    git(work, "reset", "--quiet", "--hard", "HEAD~2")
+    capsys.readouterr()
+    refreshed(project)
+    told = capsys.readouterr().out
+    assert "probe             removed\n" in told
+    assert "probe-everywhere  removed\n" in told
+    assert (project / "patches/series").read_text() == "skip-interim.patch\n"
+    assert not (project / "patches/probe.patch").exists()
+    assert not (project / "Lib/http/_probe.py").exists()
+    assert views.differences(project) == []
+
+
+def test_renamed_patch(project, work, lines):
+    reword(work, "gh-3: Look everywhere\n\nPatch: look-everywhere")
+    refreshed(project)
+    assert not (project / "patches/probe-everywhere.patch").exists()
+    assert (project / "patches/look-everywhere.patch").exists()
+
+
+# How much context.
+
+def test_less_context_where_needed(project, work, lines, capsys):
+    """The third line above differs on 3.15: two lines, in that file only."""
+    edit(lines["3.15"], "Lib/http/client.py", "    def send(self, data):\n",
+         "    def send(self, data, /):\n")
+    faketree.commit(lines["3.15"], "3.15 has it so")
+    refreshed(project)
+    assert ("  2 lines of context: Lib/http/client.py\n"
+            in capsys.readouterr().out)
+    diffs = {diff.path: placement.context(diff.text) for diff
+             in series.load(folder=project / "patches")[1].diffs()}
+    assert diffs["Lib/http/client.py"] == 2
+    assert diffs["Doc/library/http.client.rst"] == 3
+    # It comes back where the reason goes.
+    git(lines["3.15"], "reset", "--quiet", "--hard", "base")
+    refreshed(project)
+    diffs = {diff.path: placement.context(diff.text) for diff
+             in series.load(folder=project / "patches")[1].diffs()}
+    assert diffs["Lib/http/client.py"] == 3
+
+
+def broken(lines, line="3.15"):
+    """Make the line one that no context makes skip-interim apply to."""
+    edit(lines[line], "Lib/http/client.py", "        self.status = status\n",
+         "        self.status = int(status)\n")
+    faketree.commit(lines[line], "not the same")
+
+
+def test_other_line_breaks(project, work, lines):
+    refreshed(project)
+    broken(lines)
+    edit(work, "Lib/http/client.py", "status == 103", "status == 102")
+    git(work, "commit", "--quiet", "--all", "--fixup", ":/Skip interim")
+    git(work, "rebase", "--quiet", "-i", "--autosquash", "base",
+        GIT_SEQUENCE_EDITOR="true")
+    said = refused(project)
+    assert said.startswith("skip-interim does not apply to 3.15 at "
+                           "Lib/http/client.py, hunk 1 (@@ -")
+    assert said.endswith("nothing was written (a version for that line: "
+                         "--override 3.15)")
+
+
+def test_override(project, work, lines, capsys):
+    edit(lines["3.15"], "Lib/http/client.py",
+         "        version, status, reason = self._read_status()\n",
+         "        version, status, why = self._read_status()\n")
+    edit(lines["3.15"], "Lib/http/client.py",
+         "        self.version = version\n", "        self.version = 11\n")
+    edit(lines["3.15"], "Lib/http/client.py",
+         "        self.reason = reason.strip()\n",
+         "        self.reason = why.strip()\n")
+    faketree.commit(lines["3.15"], "all around it")
+    assert "--override 3.15" in refused(project)
+    # git cannot merge changes that touch each other.
+    assert refused(project, "--override", "3.15").endswith(
+        "make that line's version by hand, below patches/3.15")
+
+
+def test_override_merged(project, work, lines, capsys):
+    """A line more between two changes: no context helps, a merge does."""
+    edit(work, "Lib/http/client.py",
+         "        self.reason = reason.strip()\n",
+         "        self.reason = reason.strip()\n        self.seen = True\n")
+    squash(work, ":/Skip interim")
+    edit(lines["3.15"], "Lib/http/client.py",
+         "        self.status = status\n",
+         "        self.status = status\n        self.code = status\n")
+    faketree.commit(lines["3.15"], "one more")
+    assert "does not apply to 3.15 at Lib/http/client.py" in refused(project)
+    refreshed(project, "--override", "3.15")
+    told = capsys.readouterr().out
+    assert "changed; a version of its own for 3.15\n" in told
+    patches = series.load(folder=project / "patches")
+    assert [patch.overridden("3.15") for patch in patches] == [
+        True, False, False]
+    one, = series.commit_onto(lines["3.15"], patches[:1], "3.15",
+                              start="HEAD", excludes=("Doc/*", "Misc/*"))
+    text = git(lines["3.15"], "show", f"{one}:Lib/http/client.py")
+    assert ("            return self.begin()\n        self.status = status\n"
+            "        self.code = status\n" in text)
+    # What the line has no place for is there all the same.
+    assert patches[0].files == [
+        diff.path for diff in patches[0].diffs("3.15")]
+
+
+def test_override_stays(project, work, lines, capsys):
+    common = (project / "patches/skip-interim.patch").read_text()
+    broken(lines)
+    faketree.write(project, "patches/3.15/skip-interim.patch", common.replace(
+        "         self.status = status", "         self.status = int(status)"))
+    refreshed(project)
+    told = capsys.readouterr().out
+    assert "a version of its own for 3.15" in told
+    assert (project / "patches/3.15/skip-interim.patch").exists()
+    # An override that does not apply any more is a failure like any other.
+    git(lines["3.15"], "reset", "--quiet", "--hard", "base")
+    assert "skip-interim does not apply to 3.15" in refused(project)
+    # Asked to make a new one, it finds that none is needed.
+    refreshed(project, "--override", "3.15")
+    assert not (project / "patches/3.15/skip-interim.patch").exists()
+
+
+SAME = """\
+    def {name}(self):
+        version, status, reason = self._read_status()
+        self.status = status
+
+"""
+
+
+def test_documentation_alone(project, work, lines, capsys):
+    name = "Doc/howto/http.rst"
+    faketree.write(work, name, "HTTP HOWTO\n")
+    edit(work, "Doc/library/http.client.rst", "HTTP client\n",
+         "HTTP client.\n")
+    faketree.commit(work, "gh-4: Tell more\n\nPatch: how-to")
+    refreshed(project)
+    assert "how-to            new\n" in capsys.readouterr().out
+    assert (project / name).read_text() == "HTTP HOWTO\n"
+    mail = (project / "patches" / "how-to.patch").read_text()
+    assert "Doc/library/http.client.rst" in mail
+
+    # A tree without documents has a commit for it all the same.
+    patches = series.load(folder=project / "patches")
+    ids = series.commit_onto(lines["3.14"], patches, "3.14",
+                             excludes=("Doc/*", "Misc/*"))
+    assert len(ids) == 4
+    assert not git(lines["3.14"], "diff", ids[2], ids[3])
+    git(lines["3.15"], "am", "--exclude=Doc/*", "--exclude=Misc/*",
+        *[patch.path() for patch in patches])
+
+
+def test_wrong_place(project, work, lines):
+    """The same lines twice in other functions, not in the right one."""
+    top = lines["3.15"]
+    edit(top, "Lib/http/client.py", "    def begin(self):\n"
+         "        version, status, reason = self._read_status()\n",
+         SAME.format(name="once") + SAME.format(name="again") +
+         "    def begin(self):\n        version, status, why = 1, 2, 3\n")
+    faketree.commit(top, "elsewhere")
+    said = refused(project)
+    assert said.startswith("skip-interim does not apply to 3.15 at "
+                           "Lib/http/client.py, hunk 1: its context is there "
+                           "more than once, and it would not land in begin")
+
+
+def test_other_place(project, work, lines, capsys):
+    """Once only: a function may have got another name, so it is said."""
+    edit(lines["3.15"], "Lib/http/client.py", "    def begin(self):\n",
+         "    def start(self):\n")
+    faketree.commit(lines["3.15"], "renamed")
+    refreshed(project)
+    assert ("LOOK: on 3.15 skip-interim's hunk 1 of Lib/http/client.py is "
+            "not in begin" in " ".join(capsys.readouterr().out.split()))
+
+
+# What is refused.
+
+def test_uncommitted(project, work, lines):
+    edit(work, "Lib/http/_probe.py", "Look.", "Look!")
+    assert "changes that are not committed (Lib/http/_probe.py)" in refused(
+        project)
+
+
+def test_forgotten_file(project, work, lines):
+    faketree.write(work, "Lib/test/test_http_new.py", "pass\n")
+    assert "test_http_new.py" in refused(project)
+    assert "is not committed" in refused(project)
+
+
+def test_build_products_do_not_matter(project, work, lines):
+    faketree.write(work, "config.log", "built\n")
+    faketree.write(work, "Lib/__pycache__/x.pyc", "built\n")
+    refreshed(project)
+
+
+def test_commit_without_name(project, work, lines):
+    edit(work, "Misc/ACKS", "Everyone", "Everyone and I")
+    faketree.commit(work, "Me too")
+    assert "\"Me too\" has no name" in refused(project)
+
+
+def test_unsquashed_fixup(project, work, lines):
+    edit(work, "Lib/http/_probe.py", "Look.", "Look!")
+    git(work, "commit", "--quiet", "--all", "--fixup", "HEAD~1")
+    assert "is to be squashed first: git rebase" in refused(project)
+
+
+def test_same_name_twice(project, work, lines):
+    edit(work, "Lib/http/_probe.py", "Look.", "Look!")
+    faketree.commit(work, "More\n\nPatch: probe")
+    assert "the second one named probe" in refused(project)
+
+
+def test_bad_name(project, work, lines):
+    edit(work, "Lib/http/_probe.py", "Look.", "Look!")
+    faketree.commit(work, "More\n\nPatch: ../probe")
+    assert "../probe is no name for a patch" in refused(project)
+
+
+def test_empty_commit(project, work, lines):
+    git(work, "commit", "--quiet", "--allow-empty", "-m", "Nothing")
+    assert "changes nothing" in refused(project)
+
+
+def test_bytecode(project, work, lines):
+    """As "git add --all" takes it, where nothing ignores it."""
+    (work / "Lib/http/__pycache__").mkdir()
+    (work / "Lib/http/__pycache__/x.cpython-313.pyc").write_bytes(b"\0\1\2")
+    faketree.commit(work, "gh-4: More\n\nPatch: more")
+    assert "has Lib/http/__pycache__/x.cpython-313.pyc" in refused(project)
+
+
+def test_merge(project, work, lines):
+    git(work, "checkout", "--quiet", "-b", "side", "base")
+    edit(work, "Misc/ACKS", "Everyone", "Nobody")
+    faketree.commit(work, "side")
+    git(work, "checkout", "--quiet", "main")
+    git(work, "merge", "--quiet", "--no-edit", "side")
+    assert "has the merge" in refused(project)
+
+
+def test_no_commits(project, work, lines):
+    git(work, "reset", "--quiet", "--hard", "base")
+    assert "has no commit after its base" in refused(project)
+
+
+def test_rebase_in_progress(project, work, lines):
+    (work / ".git/rebase-merge").mkdir()
+    assert "a rebase is in progress" in refused(project)
+
+
+def test_no_working_tree(project, work, lines):
+    assert refused(project, "3.14") == (
+        "there is no working tree of 3.14; make one: ./series tree 3.14")
+
+
+def test_which_working_tree(project, lines, monkeypatch, work):
+    monkeypatch.setattr(targets, "working_tree", lambda line: None)
+    assert refused(project) == (
+        "there is no working tree; make one: ./series tree 3.13")
+    monkeypatch.setattr(targets, "working_tree", lambda line: work)
+    assert "say which: ./series refresh 3.13" in refused(project)
+
+
+# A checkout that ./series apply changed.
+
+def test_applied_checkout(project, repo, lines):
+    """Its base is not tagged: apply noted it."""
+    git(repo, "tag", "-d", "base")
+    faketree.write(repo, "Misc/ACKS", "Everyone else\n")
+    faketree.commit(repo, "upstream goes on")
+    assert faketree.series(project, "apply", repo).returncode == 0
+    edit(repo, "Lib/http/_probe.py", "Look.", "Look!")
+    git(repo, "commit", "--quiet", "--all", "--fixup", ":/Look before")
+    git(repo, "rebase", "--quiet", "-i", "--autosquash", "main",
+        GIT_SEQUENCE_EDITOR="true")
+    refreshed(project, "--tree", repo)
+    assert (project / "Lib/http/_probe.py").read_text().startswith(
+        '"""Look!"""')
+    git(repo, "config", "--unset", "branch.persistent-http.seriesBase")
+    assert refused(project, "--tree", repo).endswith("--base REV")
+    refreshed(project, "--tree", repo, "--base", "main")
+
+
+def test_tree_without_git(project, tree, lines):
+    assert "is not a git checkout" in refused(project, "--tree", tree)
+
+
+# The views.
+
+def test_check(project, work, lines):
+    assert refused(project, "--check").startswith(
+        "Lib/http/_probe.py is missing (and 2 more)")
+    refreshed(project)
+    refreshed(project, "--check")
+    probe = project / "Lib/http/_probe.py"
+    kept = probe.read_bytes()
+    probe.write_bytes(kept + b"# by hand\n")
+    assert refused(project, "--check").startswith(
+        "Lib/http/_probe.py is not what the series adds; write")
+    probe.unlink()
+    assert "_probe.py is missing" in refused(project, "--check")
+    probe.write_bytes(kept)
+    faketree.write(project, "Lib/http/client.py", "stray\n")
+    assert "Lib/http/client.py is nothing that the series adds" in refused(
+        project, "--check")

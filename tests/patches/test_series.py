@@ -1,0 +1,267 @@
+"""The series is loaded, and becomes the commits that git am would make."""
+
+import subprocess
+import tempfile
+
+import pytest
+
+import faketree
+from faketree import git
+from tools.common import Failure
+from tools.patches import series
+
+
+def test_load(patches):
+    loaded = series.load(folder=patches)
+    assert tuple(patch.name for patch in loaded) == faketree.NAMES
+    assert loaded[1].files == [
+        "Doc/library/http.client.rst", "Lib/http/_probe.py",
+        "Lib/http/client.py", "Lib/test/test_http_probe.py"]
+    assert loaded[1].added == ["Lib/http/_probe.py",
+                               "Lib/test/test_http_probe.py"]
+    assert loaded[0].subject == "gh-1: Skip interim responses"
+
+
+def test_load_upto(patches):
+    assert len(series.load("probe", folder=patches)) == 2
+    assert len(series.load("probe.patch", folder=patches)) == 2
+    with pytest.raises(Failure, match="no patch prob; the series has: "
+                       "skip-interim, probe, probe-everywhere"):
+        series.load("prob", folder=patches)
+
+
+@pytest.mark.parametrize("listed, message", [
+    ("probe\n", "not the name of a patch"),
+    ("../probe.patch\n", "not the name of a patch"),
+    ("probe.patch\nprobe.patch\n", "lists probe twice"),
+    ("other.patch\n", "there is no other.patch"),
+    ("\n", "lists no patch"),
+])
+def test_load_bad_list(patches, listed, message):
+    (patches / "series").write_text(listed)
+    with pytest.raises(Failure, match=message):
+        series.load(folder=patches)
+
+
+def test_load_no_list(patches):
+    (patches / "series").unlink()
+    with pytest.raises(Failure, match="git checkout -- patches"):
+        series.load(folder=patches)
+
+
+def test_damaged_patch(patches, repo):
+    path = patches / "probe.patch"
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(series.ApplyFailure, match="^probe does not apply"):
+        series.commit_onto(repo, series.load(folder=patches), "3.13")
+
+
+def test_commit_onto_is_git_am(patches, repo, made):
+    loaded = series.load(folder=patches)
+    before = git(repo, "for-each-ref"), faketree.snapshot(repo)
+    ids = series.commit_onto(repo, loaded, "3.13")
+    assert (git(repo, "for-each-ref"), faketree.snapshot(repo)) == before
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "worktree", "list").count("\n") == 1
+    git(repo, "am", "--quiet", *(patch.path() for patch in loaded))
+    wanted = git(repo, "log", "--format=%T %an %ae %ad %B", "base..HEAD")
+    assert wanted == git(repo, "log", "--format=%T %an %ae %ad %B",
+                         f"base..{ids[-1]}")
+    assert wanted == git(made / "repo", "log", "--format=%T %an %ae %ad %B",
+                         "base..HEAD")
+
+
+def test_commit_onto_repeats(patches, repo):
+    loaded = series.load(folder=patches)
+    ids = series.commit_onto(repo, loaded, "3.13")
+    assert ids == series.commit_onto(repo, loaded, "3.13")
+    rest = series.commit_onto(repo, loaded[1:], "3.13", start=ids[0])
+    assert rest == ids[1:]
+
+
+@pytest.mark.parametrize("at", ["stage", "commit"])
+def test_interrupted(patches, repo, tmp_path, monkeypatch, at):
+    """Nothing stays behind, in the repository or beside it."""
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(series.Stack, at, interrupt)
+    before = git(repo, "for-each-ref"), git(repo, "worktree", "list")
+    with pytest.raises(KeyboardInterrupt):
+        series.commit_onto(repo, series.load(folder=patches), "3.13")
+    assert list(scratch.iterdir()) == []
+    assert before == (git(repo, "for-each-ref"),
+                      git(repo, "worktree", "list"))
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def test_bare_repository(patches, repo, tmp_path):
+    ids = series.commit_onto(repo, series.load(folder=patches), "3.13")
+    git(tmp_path, "clone", "--quiet", "--bare", repo, "bare")
+    assert ids == series.commit_onto(
+        tmp_path / "bare", series.load(folder=patches), "3.13")
+
+
+def test_excludes(patches, tmp_path):
+    repo = faketree.checkout(tmp_path / "packages", docs=False)
+    loaded = series.load(folder=patches)
+    ids = series.commit_onto(repo, loaded, "3.13",
+                             excludes=("Doc/*", "Misc/*"))
+    assert len(ids) == 3
+    names = git(repo, "ls-tree", "-r", "--name-only", ids[-1]).split()
+    assert "Lib/http/_probe.py" in names
+    assert not [name for name in names if not name.startswith("Lib/")]
+
+
+def test_patch_that_becomes_empty(patches, repo):
+    loaded = series.load(folder=patches)
+    ids = series.commit_onto(repo, loaded, "3.13", excludes=("*",))
+    assert len(set(ids)) == 3
+    assert git(repo, "diff", "base", ids[-1]) == ""
+
+
+def test_override(patches, repo):
+    common = (patches / "skip-interim.patch").read_bytes()
+    (patches / "3.14").mkdir()
+    (patches / "3.14" / "skip-interim.patch").write_bytes(
+        common.replace(b"== 103", b"== 102"))
+    patch = series.load(folder=patches)[0]
+    assert patch.overridden("3.14") and not patch.overridden("3.13")
+    for line, wanted in ("3.13", "== 103"), ("3.14", "== 102"):
+        one, = series.commit_onto(repo, [patch], line)
+        assert wanted in git(repo, "show", f"{one}:Lib/http/client.py")
+    assert series.digest([patch], "3.14") != series.digest([patch], "3.13")
+
+
+def test_failure_names_patch_file_hunk(patches, repo):
+    faketree.edit(repo, "Lib/http/client.py", "self.sock.sendall(data)",
+                  "self.sock.sendall(bytes(data))")
+    faketree.commit(repo, "elsewhere")
+    with pytest.raises(series.ApplyFailure) as caught:
+        series.commit_onto(repo, series.load(folder=patches), "3.13",
+                           start="HEAD")
+    assert (caught.value.patch, caught.value.file, caught.value.hunk) == (
+        "probe", "Lib/http/client.py", 1)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(
+        "probe does not apply to 3.13 at Lib/http/client.py, hunk 1 (@@ -")
+
+
+def test_failure_counts_hunks_within_the_file(patches, repo):
+    far = "".join(f"# line {number}\n" for number in range(30))
+    edit, text = faketree.edit, "        self.fp = None\n"
+    edit(repo, "Lib/http/client.py", "class HTTPConnection:\n",
+         far + "class HTTPConnection:\n")
+    faketree.commit(repo, "far apart")
+    git(repo, "tag", "--force", "base")
+    edit(repo, "Lib/http/client.py", text, "        fp, self.fp = None\n")
+    edit(repo, "Lib/http/client.py", "    auto_open = 1\n",
+         "    auto_open = 2\n")
+    faketree.commit(repo, "gh-9: Two hunks")
+    mail = git(repo, "format-patch", "--stdout", "-1")
+    (patches / "probe.patch").write_text(mail)
+    git(repo, "reset", "--quiet", "--hard", "base")
+    edit(repo, "Lib/http/client.py", "    auto_open = 1\n",
+         "    auto_open = 0\n")
+    faketree.commit(repo, "in the way")
+    patch = series.load(folder=patches)[1]
+    with pytest.raises(series.ApplyFailure) as caught:
+        series.commit_onto(repo, [patch], "3.13", start="HEAD")
+    assert caught.value.hunk == 2
+
+
+def test_lines_may_shift(patches, repo):
+    faketree.edit(repo, "Lib/http/client.py", "import socket\n",
+                  "import socket\nimport ssl\nimport io\n")
+    faketree.commit(repo, "shifted")
+    series.commit_onto(repo, series.load(folder=patches), "3.13",
+                       start="HEAD")
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda repo: (repo / "Lib/urllib/request.py").unlink(),
+     "probe-everywhere does not apply to 3.13 at Lib/urllib/request.py, "
+     "does not exist"),
+    (lambda repo: faketree.write(repo, "Lib/http/_probe.py", "theirs\n"),
+     "probe does not apply to 3.13 at Lib/http/_probe.py, already exists"),
+])
+def test_failure_whole_file(patches, repo, damage, message):
+    damage(repo)
+    faketree.commit(repo, "damaged")
+    with pytest.raises(series.ApplyFailure) as caught:
+        series.commit_onto(repo, series.load(folder=patches), "3.13",
+                           start="HEAD")
+    assert str(caught.value) == message
+    assert caught.value.hunk is None
+
+
+def test_context_must_match(patches, repo):
+    """One line of context that differs is enough: no fuzz."""
+    faketree.edit(repo, "Lib/http/client.py",
+                  "        self.version = version\n", "")
+    faketree.edit(repo, "Lib/http/client.py",
+                  "        self.reason = reason.strip()\n", "        pass\n")
+    faketree.commit(repo, "changed beside it")
+    with pytest.raises(series.ApplyFailure, match="^skip-interim"):
+        series.commit_onto(repo, series.load(folder=patches), "3.13",
+                           start="HEAD")
+
+
+def test_hostile_configuration(patches, repo, tmp_path, monkeypatch):
+    loaded = series.load(folder=patches)
+    wanted = series.commit_onto(repo, loaded, "3.13")
+    hostile(repo, tmp_path, monkeypatch)
+    assert series.commit_onto(repo, loaded, "3.13") == wanted
+
+
+def hostile(repo, tmp_path, monkeypatch):
+    """Settings of a user and of a surrounding git that must not matter."""
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    for name in ("pre-commit", "commit-msg", "applypatch-msg", "post-commit",
+                 "pre-applypatch", "post-checkout", "reference-transaction",
+                 "post-applypatch", "prepare-commit-msg"):
+        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    settings = tmp_path / "gitconfig"
+    for key, value in {
+            "commit.gpgSign": "true", "gpg.program": "/bin/false",
+            "core.hooksPath": hooks, "core.autocrlf": "true",
+            "apply.whitespace": "error", "apply.ignoreWhitespace": "change",
+            "am.threeWay": "true", "am.keepcr": "true",
+            "core.whitespace": "tab-in-indent,cr-at-eol",
+            "diff.noprefix": "true", "user.useConfigOnly": "true",
+            "i18n.commitEncoding": "latin-1", "color.ui": "always",
+            "mailinfo.scissors": "true", "diff.external": "/bin/false",
+            "format.signOff": "true"}.items():
+        subprocess.run(["git", "config", "--file", settings, key, value],
+                       check=True)
+        subprocess.run(["git", "-C", repo, "config", key, value], check=True)
+    for name, value in {
+            "GIT_CONFIG_GLOBAL": settings, "GIT_DIR": tmp_path / "nowhere",
+            "GIT_INDEX_FILE": tmp_path / "index", "GIT_WORK_TREE": tmp_path,
+            "GIT_AUTHOR_DATE": "nonsense", "GIT_COMMITTER_DATE": "nonsense",
+            "GIT_EXTERNAL_DIFF": "/bin/false",
+            "GIT_AUTHOR_NAME": "Somebody"}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def test_held(patches, repo):
+    loaded = series.load(folder=patches)
+    ids = series.commit_onto(repo, loaded, "3.13")
+    for count, one in enumerate(["base"] + ids):
+        with series.Stack(repo, one, "3.13") as stack:
+            assert stack.held(loaded) == count
+
+
+def test_added_files(patches):
+    added = series.added_files(series.load(folder=patches))
+    assert sorted(added) == [
+        "Lib/http/_probe.py", "Lib/test/test_http_probe.py",
+        "Misc/NEWS.d/next/Library/2026-01-02.gh-issue-1.abc.rst"]
+    # A later patch changes what an earlier one adds: the end state.
+    assert added["Lib/http/_probe.py"] == (
+        "100644", b'"""Look."""\n\n\ndef is_alive(sock):\n'
+        b'    return sock is not None\n')

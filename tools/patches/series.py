@@ -1,0 +1,463 @@
+"""The series: which patches, in which order, and how they become commits.
+
+git reads, matches and writes the patches.  They are applied to an index
+in a temporary folder, never to a work tree: nothing has to be checked out,
+the repository's own index, work tree and branches are not touched, and an
+interruption leaves nothing behind.  What comes out is what a plain "git
+am" would have committed; as with it, every line of context has to match.
+"""
+
+import contextlib
+import fnmatch
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from tools.common import ROOT, Failure, need_program
+from tools.git import COMMITTER, call, commit_id, git, line as git_line
+from tools.patches.needs import leave_out
+
+_DIFF = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
+_HUNK = re.compile(rb"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$",
+                   re.MULTILINE)
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+class ApplyFailure(Failure):
+    """A patch does not apply.
+
+    Attributes: patch (its name), file (path), hunk (its number within the
+    file, from 1, or None if the whole file is at fault), where (the text
+    of those three for people), pushed (what Stack.push_missing() had pushed).
+    """
+
+    pushed = ()
+
+    def __init__(self, patch, line, file, hunk, why):
+        self.patch = patch
+        self.file = file
+        self.hunk = hunk
+        self.where = f"{file}, {why}" if file else why
+        on = f"to {line} " if line else ""
+        super().__init__(f"{patch} does not apply {on}at {self.where}")
+
+
+class Diff:
+    """What one patch does to one file.
+
+    Attributes: path, text (bytes, from its "diff --git" line on), added
+    (whether the patch creates the file).
+    """
+
+    def __init__(self, path, text):
+        self.path = path
+        self.text = text
+        header = _HUNK.split(text, maxsplit=1)[0]
+        self.added = b"\nnew file mode " in header
+
+
+class Patch:
+    """One patch of the series: its name and the mail that holds it."""
+
+    def __init__(self, name, folder):
+        self.name = name
+        self.folder = Path(folder)
+
+    def __repr__(self):
+        return f"<Patch {self.name}>"
+
+    def path(self, line=None):
+        """Return the file to apply to *line*: its override, if it has one."""
+        if line and self.overridden(line):
+            return self.folder / line / f"{self.name}.patch"
+        return self.folder / f"{self.name}.patch"
+
+    def overridden(self, line):
+        """Return whether *line* has a version of its own of this patch."""
+        return (self.folder / line / f"{self.name}.patch").is_file()
+
+    def mail(self, line=None):
+        """Return the patch for *line* as it is stored, in bytes."""
+        path = self.path(line)
+        try:
+            return path.read_bytes()
+        except OSError as exc:
+            raise Failure(f"{path} cannot be read: {exc.strerror}; restore "
+                          f"it: git checkout -- patches") from exc
+
+    def diffs(self, line=None):
+        """Return the list of Diff, one per file, in the patch's order."""
+        return split(self.mail(line), self.name)[1]
+
+    @property
+    def files(self):
+        """The paths that the patch adds, changes or removes."""
+        return [diff.path for diff in self.diffs()]
+
+    @property
+    def added(self):
+        """The paths that the patch adds."""
+        return [diff.path for diff in self.diffs() if diff.added]
+
+    @property
+    def subject(self):
+        """The commit message's first line."""
+        return metadata(self.mail())[0]["Subject"]
+
+
+def split(mail, name="the patch"):
+    """Split a mail into (head, list of Diff); head ends before the first.
+
+    Raises Failure for a patch that renames or that quotes a path, which
+    the series does not need.
+    """
+    starts = [match.start() for match in _DIFF.finditer(mail)]
+    if not starts:
+        raise Failure(f"{name} contains no diff; restore it or remove it "
+                      f"from the list in patches/series")
+    diffs = []
+    for start, end in zip(starts, starts[1:] + [len(mail)]):
+        text = mail[start:end]
+        named = _DIFF.match(text).group(1)
+        half = len(named) // 2
+        if named != b"a" + named[1:half] + b" b" + named[1:half]:
+            raise Failure(f"{name} renames a file or has an unusual name: "
+                          f"{os.fsdecode(named)}; write it without")
+        diffs.append(Diff(os.fsdecode(named[2:half]), text))
+    return mail[:starts[0]], diffs
+
+
+def load(upto=None, *, folder=None, without=()):
+    """Return the patches, a list in the order of the file patches/series.
+
+    upto: name of the last patch wanted; Failure lists the names if there is
+    no such patch.  folder: where the series is, instead of patches/.
+    without: names of patches to leave out.
+    """
+    folder = Path(folder or ROOT / "patches")
+    patches = [Patch(name, folder) for name in _names(folder)]
+    if not patches:
+        raise Failure(f"{folder.name}/series lists no patch; restore it: "
+                      f"git checkout -- {folder.name}")
+    for patch in patches:
+        if not patch.path().is_file():
+            raise Failure(f"{folder.name}/series lists {patch.name}, but "
+                          f"there is no {patch.path().name}; restore it: "
+                          f"git checkout -- {folder.name}")
+    return leave_out(_up_to(upto, patches), without)
+
+
+def _up_to(upto, patches):
+    if upto is None:
+        return patches
+    names = [patch.name for patch in patches]
+    wanted = upto.removesuffix(".patch")
+    if wanted not in names:
+        raise Failure(f"there is no patch {upto}; the series has: "
+                      f"{', '.join(names)}")
+    return patches[:names.index(wanted) + 1]
+
+
+def _names(folder):
+    try:
+        listed = (folder / "series").read_text("utf-8").split()
+    except OSError as exc:
+        raise Failure(f"{folder / 'series'} cannot be read: {exc.strerror}; "
+                      f"restore it: git checkout -- {folder.name}") from exc
+    names = []
+    for entry in listed:
+        name = entry[:-len(".patch")]
+        if not entry.endswith(".patch") or not valid_name(name):
+            raise Failure(f"{folder.name}/series: {entry} is not the name of "
+                          f"a patch (lower case, digits and '-', and .patch)")
+        if name in names:
+            raise Failure(f"{folder.name}/series lists {name} twice; remove "
+                          f"one")
+        names.append(name)
+    return names
+
+
+def valid_name(name):
+    """Return whether a patch may be called *name*."""
+    return bool(_NAME.fullmatch(name)) and not name.endswith(".patch")
+
+
+def digest(patches, line=None):
+    """Return a hash, in hexadecimal, of what *patches* do to *line*."""
+    state = hashlib.sha256()
+    for patch in patches:
+        state.update(patch.name.encode() + b"\0")
+        state.update(hashlib.sha256(patch.mail(line)).digest())
+    return state.hexdigest()
+
+
+def metadata(mail):
+    """Let git read a mail; return (headers, message).
+
+    headers: dict with Author, Email, Subject and Date; message: the commit
+    message in bytes, as "git am" would make it.
+    """
+    need_program("git")
+    with tempfile.TemporaryDirectory(prefix="series-") as scratch:
+        body = os.path.join(scratch, "body")
+        rest = os.path.join(scratch, "rest")
+        told = git("mailinfo", "-u", "--encoding=UTF-8", body, rest,
+                   stdin=mail).decode("utf-8", "surrogateescape")
+        said = Path(body).read_bytes()
+    headers = dict(text.split(": ", 1) for text in told.splitlines()
+                   if ": " in text)
+    for needed in ("Author", "Email", "Subject", "Date"):
+        if not headers.get(needed):
+            raise Failure(f"a patch has no {needed}; write it with git "
+                          f"format-patch or ./series refresh")
+    subject = headers["Subject"].encode("utf-8", "surrogateescape")
+    message = git("stripspace", stdin=subject + b"\n\n" + said)
+    return headers, message
+
+
+class Stack:
+    """Patches put one upon the other, in a repository, on a commit.
+
+    Use as a context manager.  Attributes: repo, head (id of the commit on
+    top, which is the one started from until something is pushed).
+
+    repo: a work tree's top folder or a bare repository; start: the
+    revision to begin with; line: which CPython line that is (overrides
+    depend on it); excludes: path patterns, as git apply --exclude has them,
+    of what to leave out; committer: the variables GIT_COMMITTER_*, or None
+    for a fixed name and the author's date, so that equal patches on an
+    equal tree give equal ids on every machine.
+    """
+
+    def __init__(self, repo, start="base", line=None, excludes=(),
+                 committer=None):
+        self.repo = Path(repo)
+        self.line = line
+        self.excludes = tuple(excludes)
+        self.head = commit_id(repo, start)
+        if self.head is None:
+            raise Failure(f"{repo} has no commit {start}; remove that folder "
+                          f"and run the command again")
+        self._committer = committer
+        self._scratch = None
+
+    def __enter__(self):
+        self._scratch = tempfile.mkdtemp(prefix="series-")
+        try:
+            self.git("read-tree", f"{self.head}^{{tree}}")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc_info):
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def _index(self):
+        return os.path.join(self._scratch, "index")
+
+    def git(self, *args, stdin=None, env=None):
+        """Run git on this stack's index; return its output in bytes."""
+        env = {"GIT_INDEX_FILE": self._index, **(env or {})}
+        return git(*args, repo=self.repo, env=env, stdin=stdin)
+
+    def _apply(self, text, *options):
+        return call("apply", "--cached", "--whitespace=nowarn", *options, "-",
+                    repo=self.repo, stdin=text,
+                    env={"GIT_INDEX_FILE": self._index})
+
+    def fits(self, text):
+        """Return whether a diff (bytes) applies to the top of the stack."""
+        return self._apply(text, "--check").returncode == 0
+
+    def push(self, patch):
+        """Commit *patch* on top and return the commit's id.
+
+        A patch of which the excludes leave nothing gives an empty commit,
+        so that commits and patches correspond.  Raises ApplyFailure, and
+        then the stack is as it was.
+        """
+        mail = patch.mail(self.line)
+        self.stage(mail, patch.name)
+        return self.commit(mail)
+
+    def push_missing(self, patches):
+        """Push those of *patches* that are not in the tree yet.
+
+        Returns (list of (Patch, commit id), list of Patch that were there).
+        Raises ApplyFailure; its attribute pushed is then the list so far.
+        """
+        held = self.held(patches)
+        pushed, there = [], list(patches[:held])
+        for patch in patches[held:]:
+            try:
+                pushed.append((patch, self.push(patch)))
+            except ApplyFailure as exc:
+                # Merged upstream, without some that come before it here.
+                if not self.holds([patch]):
+                    exc.pushed = pushed
+                    raise
+                there.append(patch)
+        return pushed, there
+
+    def stage(self, mail, name, *, only=None):
+        """Apply a mail's diffs to the index, all of them or none.
+
+        name: what to call it in a failure; only: paths; the others' diffs
+        are ignored, as are those that the excludes match.
+        """
+        options = self._options(only)
+        done = self._apply(mail, *options)
+        if done.returncode:
+            raise self._failure(name, mail, os.fsdecode(done.stderr))
+
+    def concerned(self, paths):
+        """Return those of *paths* that the excludes do not match."""
+        return [path for path in paths
+                if not any(fnmatch.fnmatchcase(path, pattern)
+                           for pattern in self.excludes)]
+
+    def _options(self, only):
+        # git takes the first pattern that matches, in the order given.
+        options = [f"--exclude={pattern}" for pattern in self.excludes]
+        return options + [f"--include={path}" for path in only or ()]
+
+    def commit(self, mail):
+        """Commit the index with a mail's author, date and message."""
+        headers, message = metadata(mail)
+        env = {"GIT_AUTHOR_NAME": headers["Author"],
+               "GIT_AUTHOR_EMAIL": headers["Email"],
+               "GIT_AUTHOR_DATE": headers["Date"]}
+        if self._committer is None:
+            env.update(COMMITTER, GIT_COMMITTER_DATE=headers["Date"])
+        else:
+            env.update(self._committer)
+        tree = self.git("write-tree").decode().strip()
+        told = self.git("commit-tree", "--no-gpg-sign", tree, "-p", self.head,
+                        "-F", "-", stdin=message, env=env)
+        self.head = told.decode().strip()
+        return self.head
+
+    def holds(self, patches):
+        """Return whether *patches*, in their order, are already in the tree.
+
+        Taken off again from the last to the first, on a copy of the index.
+        NEWS entries and documents do not count beside code: a release
+        renames the former and fills version numbers into the latter.
+        """
+        shutil.copyfile(self._index, self._index + ".kept")
+        try:
+            for patch in reversed(patches):
+                mail = patch.mail(self.line)
+                paths = [diff.path for diff in split(mail, patch.name)[1]]
+                paths = essence(self.concerned(paths))
+                done = self._apply(mail, "--reverse", *self._options(paths))
+                if done.returncode:
+                    return False
+            return True
+        finally:
+            os.replace(self._index + ".kept", self._index)
+
+    def held(self, patches):
+        """Return how many of *patches* are already here, from the first on.
+
+        The longest run is looked for first: a later patch may have changed
+        what an earlier one did, so that it alone cannot be taken off.
+        """
+        for count in range(len(patches), 0, -1):
+            if self.holds(patches[:count]):
+                return count
+        return 0
+
+    def _failure(self, name, mail, said):
+        found = re.search(r"^error: patch failed: (.+):(\d+)$", said, re.M)
+        if found:
+            path, start = found.group(1), int(found.group(2))
+            number, header = _hunk(mail, path, start)
+            return ApplyFailure(name, self.line, path, number,
+                                f"hunk {number} ({header})")
+        found = re.search(r"^error: (.+): ([^:\n]+)$", said, re.M)
+        if found and found.group(1) in [
+                diff.path for diff in split(mail, name)[1]]:
+            why = found.group(2).replace(" in index", "")
+            return ApplyFailure(name, self.line, found.group(1), None, why)
+        first = said.strip().splitlines() or ["git says nothing"]
+        return ApplyFailure(name, self.line, "", None,
+                            first[0].replace("error: ", ""))
+
+
+def essence(paths):
+    """Return those of *paths* that decide whether a patch is in a tree."""
+    code = [path for path in paths if not path.startswith(("Doc/", "Misc/"))]
+    docs = [path for path in paths if not path.startswith("Misc/NEWS.d/")]
+    return code or docs or paths
+
+
+def _hunk(mail, path, start):
+    """Return (number from 1, header) of the hunk at old line *start*."""
+    for diff in split(mail)[1]:
+        if diff.path != path:
+            continue
+        for number, match in enumerate(_HUNK.finditer(diff.text), 1):
+            if int(match.group(1)) == start:
+                return number, os.fsdecode(match.group().strip())
+    return 1, f"at line {start}"
+
+
+def commit_onto(repo, patches, line, *, start="base", excludes=()):
+    """Commit *patches* upon the revision *start* of the repository *repo*.
+
+    line: the CPython line, as "3.15", which decides about overrides.
+    excludes: path patterns to leave out, as git apply --exclude has them.
+    Returns the list of commit ids, one per patch.  No branch, index or work
+    tree of *repo* changes.  Raises ApplyFailure with patch, file and hunk.
+    """
+    with Stack(repo, start, line, excludes) as stack:
+        return [stack.push(patch) for patch in patches]
+
+
+def added_files(patches):
+    """Return {path: (mode, content in bytes)} of what *patches* add.
+
+    The end state of every file that is wholly the series' own, computed
+    from the patches alone: on an empty tree, only their parts that concern
+    those files.
+    """
+    added = {path for patch in patches for path in patch.added}
+    if not added:
+        return {}
+    with empty_repository() as repo, Stack(repo, "base") as stack:
+        for patch in patches:
+            mine = [path for path in patch.files if path in added]
+            if mine:
+                stack.stage(patch.mail(), patch.name, only=mine)
+        return dict(_contents(stack))
+
+
+def _contents(stack):
+    listed = stack.git("ls-files", "--stage", "-z").split(b"\0")
+    for entry in filter(None, listed):
+        info, path = entry.split(b"\t", 1)
+        mode, blob, _ = info.decode().split()
+        yield os.fsdecode(path), (mode, stack.git("cat-file", "blob", blob))
+
+
+@contextlib.contextmanager
+def empty_repository():
+    """Give a temporary bare repository with an empty commit tagged base."""
+    with tempfile.TemporaryDirectory(prefix="series-") as repo:
+        git("init", "--quiet", "--bare", "--template=", repo)
+        tree = git_line("hash-object", "-t", "tree", "-w", "--stdin",
+                        repo=repo, stdin=b"")
+        date = {"GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
+                "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z"}
+        env = {**COMMITTER, **date, "GIT_AUTHOR_NAME": "series",
+               "GIT_AUTHOR_EMAIL": "series@localhost"}
+        commit = git_line("commit-tree", tree, "-m", "base", repo=repo,
+                          env=env)
+        git("update-ref", "refs/tags/base", commit, repo=repo)
+        yield Path(repo)

@@ -1,0 +1,96 @@
+"""The trees that the series has to apply to, as far as they are at hand."""
+
+import contextlib
+
+from tools.common import LINES, Failure, build_dir, say
+from tools.cpython import stock as bases
+from tools.cpython.trees import Tree
+from tools.git import commit_id
+
+
+class Target:
+    """One tree to apply the series to.
+
+    Attributes: title (for a table: "3.13", "3.13 source"), line, repo,
+    start (the stock tree's commit), excludes, origin (for people).
+    """
+
+    def __init__(self, title, line, repo, start, excludes, origin):
+        self.title = title
+        self.line = line
+        self.repo = repo
+        self.start = start
+        self.excludes = tuple(excludes)
+        self.origin = origin
+
+    def __repr__(self):
+        return f"<Target {self.title}>"
+
+    @property
+    def left_out(self):
+        """The parts of the series that the tree has no place for."""
+        return [pattern.replace("/*", "") for pattern in self.excludes]
+
+
+def working_tree(line):
+    """Return the folder of the line's working tree, or None if not made."""
+    source = build_dir() / line / "source"
+    return source if commit_id(source, "base") else None
+
+
+def only_line(verb):
+    """Return the line that has a working tree, or None.
+
+    Failure if several have one: *verb* needs to be told which.
+    """
+    lines = [line for line in LINES if working_tree(line)]
+    if len(lines) > 1:
+        raise Failure(f"there are working trees of {', '.join(lines)}; say "
+                      f"which: ./series {verb} {lines[0]}")
+    return lines[0] if lines else None
+
+
+def at_hand(lines=LINES, *, fetch=False):
+    """Return (list of Target, list of (line, why it is not at hand)).
+
+    fetch: get what is missing, instead of taking only what is there.
+    """
+    targets, missing = [], []
+    for line in lines:
+        base = _base(line, fetch, missing)
+        if base:
+            targets.append(Target(line, line, base.repo, "base",
+                                  base.excludes, base.origin))
+        source = working_tree(line)
+        if source:
+            targets.append(Target(f"{line} source", line, source, "base", (),
+                                  f"working tree build/{line}/source"))
+    have = {target.line for target in targets}
+    return targets, [(line, why) for line, why in missing
+                     if line not in have]
+
+
+def _base(line, fetch, missing):
+    if not fetch and not (build_dir() / line / "base.json").is_file():
+        missing.append((line, f"not at hand: ./series build {line} gets it"))
+        return None
+    try:
+        return bases.get(line)
+    except Failure as exc:
+        say(f"{line}: {exc}")
+        missing.append((line, "cannot be had"))
+        return None
+
+
+@contextlib.contextmanager
+def named(folder, patches):
+    """Give the Target of a tree that the user names."""
+    tree = Tree(folder)
+    title = tree.top.name[:12]
+    if tree.checkout:
+        yield Target(title, tree.line, tree.top, "HEAD", tree.excludes,
+                     f"{tree.text} in {tree.top}")
+        return
+    with tree.shadow(patches) as repo:
+        yield Target(title, tree.line, repo, "base", tree.excludes,
+                     f"{tree.text} in {tree.top}")
