@@ -9,22 +9,22 @@ arrived, the client POSTs again through the same HTTPConnection.
   conns    connections that the server accepted
 
 The status is 0 if the patched interpreter had no failure and the server
-received every POST exactly once.  If nginx is installed, it is tried too.
+received every POST exactly once.
 """
 
+import argparse
 import collections
-import functools
 import json
 import os
 import select
 import signal
 import subprocess
 import textwrap
-import time
+import threading
 from pathlib import Path
 
 from demo import server as demo_server
-from tools.common import Failure, known_line
+from tools.common import Failure
 
 CLIENT = Path(__file__).with_name("client.py")
 COUNT = 30
@@ -32,43 +32,21 @@ MAX_COUNT = 1000    # each POST leaves a port in TIME_WAIT
 STARTUP = 15        # seconds for a client to start, and for one slow wait
 PER_POST = 0.2      # seconds
 
-
-def add_arguments(parser):
-    parser.add_argument("line", nargs="?", metavar="LINE",
-                        type=known_line,
-                        help="3.13, 3.14 or 3.15 (default: the newest that "
-                             "can be had), built if need be")
-    parser.add_argument("--count", type=int, default=COUNT, metavar="N",
-                        help="POSTs per way to end a connection "
-                             "(default: %(default)s)")
-    parser.add_argument("--stock", metavar="PYTHON",
-                        help="try this interpreter instead of LINE's ...")
-    parser.add_argument("--patched", metavar="PYTHON",
-                        help="... and this one, which has the series")
+# The client has to see the end of a connection without reading from it.
+POSSIBLE = hasattr(select, "POLLRDHUP")
+IMPOSSIBLE = ("demo: only Linux tells that a connection has ended without "
+              "reading from it; run ./series test instead")
 
 
-def run(args):
-    if not 1 <= args.count <= MAX_COUNT:
-        raise Failure(f"--count {args.count} cannot be done; give a number "
-                      f"from 1 to {MAX_COUNT}")
-    stock, patched = _interpreters(args)
-    return demonstrate(stock, patched, count=args.count, with_nginx=True)
+def count(text):
+    """Return a number of POSTs; for argparse's type=."""
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"{text} cannot be done; give a "
+                                         f"number from 1 to {MAX_COUNT}")
+    return int(text)
 
 
-def _interpreters(args):
-    if bool(args.stock) != bool(args.patched):
-        raise Failure("--stock and --patched go together; give both")
-    if args.stock and args.line:
-        raise Failure(f"{args.line} and --stock, --patched exclude each "
-                      f"other; give one or the other")
-    if args.stock:
-        return args.stock, args.patched
-    from tools.interpreters import build  # which imports this module
-    base, patched = build.patched(args.line)
-    return base.interpreter_at("base", "stock"), patched
-
-
-def demonstrate(stock, patched, *, count=COUNT, with_nginx=False):
+def demonstrate(stock, patched, count=COUNT):
     """Print the table for two interpreters; return the exit status.
 
     *stock* and *patched* are paths of interpreters; *count* is the number of
@@ -79,41 +57,32 @@ def demonstrate(stock, patched, *, count=COUNT, with_nginx=False):
     see_linux()
     pythons = {"stock": stock, "patched": patched}
     _print_heads([title(*item) for item in pythons.items()])
-    no_tls = demo_server.why_no_tls()
-    nginx = demo_server.find_nginx() if with_nginx else None
     rows = {}   # label -> [Outcome of stock, Outcome of patched]
-    for label, outcomes in trials(pythons, count, nginx):
+    for label, outcomes in trials(pythons, count):
         rows[label] = outcomes
         _print_row(label, [outcome.figures for outcome in outcomes])
     _print_row("all", [_sum(outcomes) for outcomes in zip(*rows.values())])
     _print_reasons(pythons, rows)
-    if with_nginx and not nginx:
-        print("nginx is not installed, so it was not tried "
-              "(apt-get install nginx)")
-    return _verdict(rows, no_tls)
+    return _verdict(rows, demo_server.why_no_tls())
 
 
 def see_linux():
     """Raise Failure if this is a system that trials() cannot work on."""
-    if not hasattr(select, "POLLRDHUP"):
-        raise Failure("demo: only Linux tells that a connection has ended "
-                      "without reading from it; run ./series test instead")
+    if not POSSIBLE:
+        raise Failure(IMPOSSIBLE)
 
 
-def trials(pythons, count, nginx=None):
+def trials(pythons, count):
     """Yield (label, [Outcome of each interpreter]) per way to end.
 
-    pythons: {name: path}; nginx: its path, to try it, too.  Ways that need
-    TLS are left out if there is none.
+    pythons: {name: path}.  Ways that need TLS are left out if there is none.
     """
     no_tls = demo_server.why_no_tls()
-    servers = {way.label: functools.partial(demo_server.ScriptedServer, way)
-               for way in demo_server.WAYS if not (way.tls and no_tls)}
-    if nginx:
-        servers["nginx"] = functools.partial(demo_server.Nginx, nginx)
-    for label, make_server in servers.items():
-        yield label, [try_out(python, make_server(), count)
-                      for python in pythons.values()]
+    for way in demo_server.WAYS:
+        if not (way.tls and no_tls):
+            yield way.label, [
+                try_out(python, demo_server.ScriptedServer(way), count)
+                for python in pythons.values()]
 
 
 def title(name, python):
@@ -124,15 +93,12 @@ def title(name, python):
         status = _run([python, "-I", "-c", code], STARTUP, said.append)
     except OSError as exc:
         raise Failure(f"the {name} interpreter {python} cannot be started: "
-                      f"{exc.strerror}; name another") from exc
-    last = ([line for line in said if line] or ["it said nothing"])[-1]
-    if status is None:
-        raise Failure(f"the {name} interpreter {python} did not start within "
-                      f"{STARTUP} s; name another")
-    if status:
+                      f"{exc.strerror}; build it anew") from exc
+    if status != 0:
+        last = "".join(said[-1:]).strip() or "it said nothing"
         raise Failure(f"the {name} interpreter {python} does not work: "
-                      f"{last}; name another")
-    return f"{name} {last}"
+                      f"{last}; build it anew")
+    return f"{name} {said[-1].strip()}"
 
 
 class Outcome:
@@ -161,20 +127,15 @@ class Outcome:
         return sorted({*self.failures, *filter(None, [self.broken])})
 
     @property
-    def figures(self):
-        """What the table shows: failed, of how many, twice, connections."""
-        return (len(self.failures), self.count, self.twice,
-                self.connections)
-
-    @property
     def twice(self):
         """How many POSTs arrived in full more than once."""
         return sum(times > 1 for times in self.received.values())
 
     @property
-    def lost(self):
-        """How many POSTs were answered although they never arrived."""
-        return len(self.answered.difference(self.received))
+    def figures(self):
+        """What the table shows: failed, of how many, twice, connections."""
+        return (len(self.failures), self.count, self.twice,
+                self.connections)
 
     @property
     def flawless(self):
@@ -243,37 +204,28 @@ def _run(argv, limit, take):
     Returns its exit status, or None if it had to be killed after *limit*
     seconds.  It has a session of its own, so that all of it can be killed.
     """
-    deadline = time.monotonic() + limit
-    child = subprocess.Popen([*map(str, argv)], stdin=subprocess.DEVNULL,
+    child = subprocess.Popen(list(map(str, argv)), stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True, errors="replace",
                              start_new_session=True)
+    killed = threading.Event()
+
+    def kill():
+        killed.set()
+        os.killpg(child.pid, signal.SIGKILL)
+    timer = threading.Timer(limit, kill)
+    timer.start()
     try:
-        for line in _lines(child.stdout, deadline):
+        for line in child.stdout:
             take(line)
-        return child.wait(max(0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return None
+        child.wait()
     finally:
-        if child.returncode is None:
-            os.killpg(child.pid, signal.SIGKILL)
+        timer.cancel()
+        if child.poll() is None:
+            kill()
             child.wait()
         child.stdout.close()
-
-
-def _lines(pipe, deadline):
-    """Yield the lines that arrive through *pipe* until *deadline*."""
-    poller = select.poll()
-    poller.register(pipe, select.POLLIN)
-    rest = b""
-    while time.monotonic() < deadline:
-        if not poller.poll(max(0, deadline - time.monotonic()) * 1000):
-            break
-        data = os.read(pipe.fileno(), 65536)
-        if not data:
-            break
-        *lines, rest = (rest + data).split(b"\n")
-        yield from (line.decode(errors="replace") for line in lines)
-    yield rest.decode(errors="replace")
+    return None if killed.is_set() else child.returncode
 
 
 def _print_heads(titles):
@@ -310,14 +262,13 @@ def _verdict(rows, no_tls):
     patched = [outcomes[1] for outcomes in rows.values()]
     flawless = all(outcome.flawless for outcome in patched)
     failed, count, twice, _ = _sum(patched)
-    lost = sum(outcome.lost for outcome in patched)
     if flawless:
         print(f"patched: all {count} POSTs arrived, each exactly once")
     else:
-        print(f"patched: {failed} of {count} POSTs failed, "
-              f"{twice} arrived twice")
-    if lost:
-        print(f"patched: {lost} answers to POSTs that never arrived")
+        lost = sum(len(outcome.answered.difference(outcome.received))
+                   for outcome in patched)
+        print(f"patched: of {count} POSTs {failed} failed, {twice} arrived "
+              f"twice, {lost} never")
     if no_tls:
         print(f"TLS was NOT RUN: {no_tls}; run ./series with another Python")
     return 0 if flawless and not no_tls else 1

@@ -8,18 +8,11 @@ many connections were used.
 """
 
 import contextlib
-import os
-import shutil
-import signal
 import socket
 import struct
-import subprocess
-import tempfile
 import threading
 from pathlib import Path
 from typing import Callable, NamedTuple
-
-from tools.common import Failure, run
 
 HOST = "127.0.0.1"
 CERTIFICATE = Path(__file__).with_name("cert.pem")
@@ -177,119 +170,3 @@ class ScriptedServer:
         if body is not None:
             self.received.append(body)
         return body is not None
-
-
-# The outer server passes each POST on to the inner one for the only reason
-# that nginx then reads the body, and can log it.
-NGINX_CONFIG = """\
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-lock_file nginx.lock;
-error_log stderr warn;
-events {{ worker_connections 64; }}
-http {{
-    client_body_temp_path tmp;
-    proxy_temp_path tmp;
-    {temp_paths}
-    log_format posts '$connection $request_body';
-    server {{
-        listen {host}:{port};
-        keepalive_timeout {idle_ms}ms;
-        access_log posts.log posts;
-        location / {{ proxy_pass http://{host}:{inner_port}; }}
-    }}
-    server {{
-        listen {host}:{inner_port};
-        access_log off;
-        return 200 $args;
-    }}
-}}
-"""
-
-
-def find_nginx():
-    """Return the path of nginx, or None."""
-    # Debian installs it where only root's PATH looks.
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath),
-                            "/usr/local/sbin", "/usr/sbin"])
-    return shutil.which("nginx", path=path)
-
-
-class Nginx:
-    """nginx with a short keepalive_timeout, in a folder of its own.
-
-    Runs without privileges.  It hangs up by itself, so hang_up() does nothing.
-    """
-
-    IDLE_MS = 20
-    cafile = None
-
-    def __init__(self, program):
-        self._program = program
-
-    def hang_up(self):
-        pass
-
-    def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            self._folder = Path(stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="series-demo-")))
-            outer = stack.enter_context(socket.create_server((HOST, 0)))
-            inner = stack.enter_context(socket.create_server((HOST, 0)))
-            self.address = outer.getsockname()
-            self._configure(inner.getsockname()[1])
-            self._start(outer, inner)
-            stack.callback(self._end)
-            outer.close()   # from here on, refused if nginx is gone
-            inner.close()
-            self._stack = stack.pop_all()
-        return self
-
-    def _configure(self, inner_port):
-        built = run([self._program, "-V"]).stderr
-        # nginx makes these folders whether it uses them or not, and by
-        # default where only root may.
-        temp_paths = [f"{name}_temp_path tmp;"
-                      for name in ("fastcgi", "uwsgi", "scgi")
-                      if f"--without-http_{name}_module" not in built]
-        config = NGINX_CONFIG.format(
-            host=HOST, port=self.address[1], inner_port=inner_port,
-            idle_ms=self.IDLE_MS, temp_paths=" ".join(temp_paths))
-        (self._folder / "nginx.conf").write_text(config)
-
-    def _start(self, *listeners):
-        # nginx takes over open sockets, as when it is upgraded in flight:
-        # the kernel chooses the ports, and connections can be made at once.
-        fds = [listener.fileno() for listener in listeners]
-        env = dict(os.environ, NGINX="".join(f"{fd};" for fd in fds))
-        with open(self._folder / "errors", "wb") as errors:
-            self._process = subprocess.Popen(
-                [self._program, "-p", f"{self._folder}/", "-c", "nginx.conf"],
-                env=env, pass_fds=fds, stdin=subprocess.DEVNULL,
-                stdout=errors, stderr=errors, start_new_session=True)
-
-    def __exit__(self, *exc_info):
-        with self._stack:
-            self._end()
-            if exc_info[0] is None:
-                self._read_log()
-
-    def _end(self):
-        self._process.terminate()
-        try:
-            self._process.wait(TIMEOUT)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)    # its worker too
-            self._process.wait()
-
-    def _read_log(self):
-        if self._process.returncode not in (0, -signal.SIGTERM):
-            said = (self._folder / "errors").read_text(errors="replace")
-            last = said.strip().splitlines()[-1:] or ["it said nothing"]
-            raise Failure(f"nginx ({self._program}) did not serve: {last[0]}")
-        log = self._folder / "posts.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        posts = [line.split() for line in lines]
-        self.received = [body for _, body in posts]
-        self.connections = len({connection for connection, _ in posts})

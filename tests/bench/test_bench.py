@@ -301,8 +301,7 @@ def test_packages(cache, monkeypatch):
 
 
 def test_no_pip(monkeypatch, tmp_path):
-    monkeypatch.setattr(pip, "_fetched", lambda *args: None)
-    monkeypatch.setattr(pip, "_bundled", lambda *args: None)
+    monkeypatch.setattr(pip, "_fetch", lambda *args: None)
     missing = pip.install_into({"httpx": tmp_path}, sys.executable, (3, 15))
     assert missing == {"httpx": "no pip can be had; apt-get install "
                                 "python3-pip may help"}

@@ -206,7 +206,7 @@ def rows():
 
 @pytest.mark.parametrize("line", LINES)
 def test_table(line):
-    program = ROOT / "tests" / "howto_rows.py"
+    program = ROOT / "tests" / "howto" / "howto_rows.py"
     done = run(line, [str(program), str(CERTIFICATE)])
     assert (done.returncode, done.stderr) == (0, "")
     raised = {}

@@ -1,10 +1,7 @@
 """./series apply: all of it, or one clear line and nothing changed."""
 
-import os
-import pty
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -53,17 +50,6 @@ def test_checkout(project, repo):
     assert (repo / "Lib/http/_probe.py").read_text().endswith("not None\n")
 
 
-def test_branches(project, repo):
-    done = applied(project, repo, "--branches", "--branch", "mine")
-    assert done.stdout.splitlines()[1:] == [
-        "  mine-skip-interim", "  mine-probe", "  mine-probe-everywhere"]
-    assert git(repo, "branch", "--show-current") == "mine-probe-everywhere\n"
-    assert git(repo, "rev-parse", "mine-probe-everywhere~1") == git(
-        repo, "rev-parse", "mine-probe")
-    assert git(repo, "rev-parse", "mine-probe~2") == git(
-        repo, "rev-parse", "main")
-
-
 def test_upto(project, repo):
     assert "2 commits" in applied(project, repo, "--upto", "probe").stdout
     assert "def is_alive" in (repo / "Lib/http/_probe.py").read_text()
@@ -78,47 +64,6 @@ def test_plain_tree(project, tree, made):
     assert done.stdout == (f"{tree}: 3 patches applied to 3.13.15 in place, "
                            f"7 files\n")
     assert snapshot(tree) == snapshot(made / "repo")
-
-
-def test_plain_tree_upto(project, tree, repo, made):
-    git(repo, "reset", "--quiet", "--hard",
-        git(made / "repo", "rev-parse", "main~1").strip())
-    applied(project, tree, "--upto", "probe")
-    assert snapshot(tree) == snapshot(repo)
-
-
-@pytest.mark.parametrize("move", [
-    lambda top: top, lambda top: top / "Lib"])
-def test_packages(project, tmp_path, made, move):
-    """A library alone, even the folder lib/python3.14 itself."""
-    top = move(faketree.plain_tree(tmp_path / "root", docs=False))
-    if top.name == "Lib":
-        top = top.rename(tmp_path / "python3.14")
-    else:
-        done = refused(project, top)
-        assert done.endswith("name the line: --line 3.15")
-    done = applied(project, top, *(
-        [] if top.name == "python3.14" else ["--line", "3.14"]))
-    assert "left out, as the tree has no such part: Doc, Misc" in done.stdout
-    library = top if top.name == "python3.14" else top / "Lib"
-    assert snapshot(library) == snapshot(made / "repo" / "Lib")
-    assert not (top / "Misc").exists() and not (top / "Doc").exists()
-
-
-def test_library_without_tests(project, tmp_path):
-    top = faketree.plain_tree(tmp_path / "root", docs=False)
-    shutil.rmtree(top / "Lib" / "test")
-    done = applied(project, top, "--line", "3.14")
-    assert done.stdout.splitlines()[-1].endswith(": Doc, Misc, Lib/test")
-    assert not (top / "Lib" / "test").exists()
-    assert "already applied" in refused(project, top, "--line", "3.14")
-
-
-def test_packages_as_repository(project, tmp_path):
-    repo = faketree.checkout(tmp_path / "packages", docs=False)
-    done = applied(project, repo, "--line", "3.15")
-    assert "left out, as the tree has no such part: Doc, Misc" in done.stdout
-    assert not (repo / "Doc").exists()
 
 
 def test_newer_than_known(project, tmp_path):
@@ -143,30 +88,6 @@ def test_merged_upstream(project, made, repo, plain):
     assert done.stderr.count("skipped") == 1
     assert "2 commits" in done.stdout or "2 patches" in done.stdout
     assert snapshot(repo / "Lib") == snapshot(made / "repo" / "Lib")
-
-
-def test_first_ones_merged_upstream(project, repo, made):
-    """A later one changed what an earlier one did, and both are there."""
-    faketree.edit_interim(repo)
-    faketree.edit_probe(repo)
-    faketree.edit_everywhere(repo)
-    faketree.edit(repo, "Lib/urllib/request.py", "(url, data=data)",
-                  "(url, data)")
-    faketree.edit(repo, "Lib/http/_probe.py", "sock is not None", "True")
-    faketree.commit(repo, "Two of them")
-    done = applied(project, repo)
-    assert done.stderr.count("already in the tree, skipped") == 2
-    assert snapshot(repo / "Lib") == snapshot(made / "repo" / "Lib")
-
-
-def test_other_patches_line(project, tmp_path):
-    """The override of the tree's line is what is applied."""
-    common = project / "patches" / "skip-interim.patch"
-    faketree.write(project, "patches/3.14/skip-interim.patch",
-                   common.read_text().replace("== 103", "== 102"))
-    top = faketree.plain_tree(tmp_path / "tree", (3, 14, 2))
-    applied(project, top)
-    assert "== 102" in (top / "Lib/http/client.py").read_text()
 
 
 # From wherever, whoever.
@@ -241,79 +162,18 @@ def test_no_user_name(project, repo):
         "series Ada Example\n")
 
 
-def test_detached_head(project, repo):
-    git(repo, "checkout", "--quiet", "--detach")
-    faketree.write(repo, "README.rst", "work\n")
-    mine = faketree.commit(repo, "mine, on no branch")
-    applied(project, repo)
-    assert git(repo, "rev-parse", "persistent-http~3").strip() == mine
-
-
-def test_linked_worktree(project, repo, tmp_path):
-    git(repo, "worktree", "add", "--quiet", tmp_path / "linked", "-b", "side")
-    before = state(repo)[1:3]
-    applied(project, tmp_path / "linked")
-    assert state(repo)[1:3] == before
-    assert git(tmp_path / "linked", "branch", "--show-current") == (
-        "persistent-http\n")
-
-
-def test_untracked_files_stay(project, repo):
-    faketree.write(repo, "notes.txt", "mine\n")
-    applied(project, repo)
-    assert (repo / "notes.txt").read_text() == "mine\n"
-
-
-def test_no_terminal_and_with_one(project, repo, tmp_path):
-    other = shutil.copytree(repo, tmp_path / "other")
-    plain = applied(project, repo, TERM="dumb")
-    ours, theirs = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, project / "series", "apply", other], stdin=theirs,
-        stdout=theirs, stderr=theirs, env=faketree.environment())
-    os.close(theirs)
-    seen = os.read(ours, 65536).decode().replace("\r\n", "\n")
-    os.close(ours)
-    assert done.returncode == 0
-    assert plain.stdout.replace(str(repo), str(other)) in seen
-    assert "\x1b" not in seen + plain.stdout + plain.stderr
-
-
-def test_output_closed_early(project, repo):
-    read, written = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [sys.executable, project / "series", "apply", repo], stdout=written,
-        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-        env=faketree.environment())
-    os.close(written)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr and "Broken" not in done.stderr
-    assert git(repo, "rev-list", "--count", "main..") == "3\n"
-
-
 # What is refused.
 
 def test_not_a_cpython_tree(project, tmp_path):
-    assert "is not a CPython tree" in refused(project, tmp_path)
-    git(tmp_path, "init", "--quiet")
-    assert "is not a CPython tree" in refused(project, tmp_path)
+    assert "is not a CPython source tree" in refused(project, tmp_path)
 
 
-def test_other_project_with_a_client(project, tmp_path):
-    """Not asked for its line, as if it were a CPython."""
-    faketree.write(tmp_path, "http/client.py", "def get(url): ...\n")
-    for options in (), ("--line", "3.15"):
-        assert "is not a CPython tree" in refused(project, tmp_path, *options)
-
-
-def test_no_such_folder(project, tmp_path, tree):
+def test_no_such_folder(project, tmp_path):
     assert "does not exist" in refused(project, tmp_path / "nowhere")
     link = tmp_path / "link"
     link.symlink_to("gone")
     assert refused(project, link).startswith(
         f"series: {link} is a link to {tmp_path}/gone, which does not exist;")
-    assert "is not a folder" in refused(project, tree / "Misc/ACKS")
 
 
 @pytest.mark.parametrize("version", [(3, 13, 14), (3, 12, 30), (2, 7, 18)])
@@ -324,24 +184,6 @@ def test_too_old(project, tmp_path, version):
     assert refused(project, repo).endswith(
         f"is CPython {told}; the series needs 3.13.15 or newer")
     assert state(repo) == before
-
-
-@pytest.mark.parametrize("version, line, said", [
-    ((3, 13, 15), "3.15", "is CPython 3.13.15, not 3.15; leave out --line "),
-    ((3, 16, 0), "3.13", "is CPython 3.16.0, not 3.13; leave out --line "),
-    ((3, 13, 14), "3.13", "is CPython 3.13.14; the series needs 3.13.15"),
-])
-def test_line_that_the_tree_is_not(project, tmp_path, version, line, said):
-    repo = faketree.checkout(tmp_path / "tree", version)
-    before = state(repo)
-    assert said in refused(project, repo, "--line", line)
-    assert state(repo) == before
-
-
-def test_line_that_the_tree_is(project, tmp_path):
-    repo = faketree.checkout(tmp_path / "tree", (3, 16, 0))
-    assert "newer than 3.15" in applied(project, repo, "--line",
-                                        "3.15").stderr
 
 
 def test_dirty(project, repo):
@@ -369,20 +211,12 @@ def test_already_applied(project, repo, plain):
 
 
 @pytest.mark.parametrize("option, branch", [
-    ((), "persistent-http"), (("--branch", "mine"), "mine"),
-    (("--branches",), "persistent-http-probe")])
+    ((), "persistent-http"), (("--branch", "mine"), "mine")])
 def test_branch_exists(project, repo, option, branch):
     git(repo, "branch", branch)
     before = state(repo)
     assert f"the branch {branch} exists already" in refused(
         project, repo, *option)
-    assert state(repo) == before
-
-
-def test_branch_below_a_branch(project, repo):
-    git(repo, "branch", "persistent-http/other")
-    before = state(repo)
-    assert "persistent-http" in refused(project, repo)
     assert state(repo) == before
 
 
@@ -423,11 +257,6 @@ def test_in_progress(project, repo, what, command):
     assert state(repo) == before
 
 
-def test_no_commit_yet(project, tree):
-    git(tree, "init", "--quiet")
-    assert "has no commit" in refused(project, tree)
-
-
 @pytest.mark.parametrize("ignored", [False, True])
 def test_untracked_file_in_the_way(project, repo, ignored):
     if ignored:
@@ -450,13 +279,6 @@ def test_file_in_the_way_in_a_plain_tree(project, tree):
     assert snapshot(tree) == before
 
 
-def test_folder_in_the_way_in_a_plain_tree(project, tree):
-    faketree.write(tree, "Lib/http/_probe.py/mine", "mine\n")
-    before = snapshot(tree)
-    assert "_probe.py is in the way" in refused(project, tree)
-    assert snapshot(tree) == before
-
-
 @pytest.mark.parametrize("plain", [False, True])
 def test_does_not_apply(project, repo, plain):
     """The last patch does not fit: the first two are not left behind."""
@@ -474,105 +296,11 @@ def test_does_not_apply(project, repo, plain):
     assert (snapshot(repo) if plain else state(repo)) == before
 
 
-def test_unknown_upto(project, repo):
-    before = state(repo)
-    assert refused(project, repo, "--upto", "nothing").endswith(
-        "there is no patch nothing; the series has: skip-interim, probe, "
-        "probe-everywhere")
-    assert state(repo) == before
-
-
-def test_inside_a_checkout(project, repo):
-    assert f"is inside the checkout {repo}; name that" in refused(
-        project, repo / "Lib")
-
-
-def test_branches_of_a_plain_tree(project, tree):
-    before = snapshot(tree)
-    assert "is not a git checkout" in refused(project, tree, "--branches")
-    assert snapshot(tree) == before
-
-
 def test_tracked_by_an_unrelated_repository(project, tmp_path):
     """CPython unpacked into somebody's project is changed in place."""
     git(tmp_path, "init", "--quiet")
     top = faketree.plain_tree(tmp_path / "vendored")
     assert "in place" in applied(project, top).stdout
-
-
-def test_index_locked(project, repo):
-    (repo / ".git" / "index.lock").touch()
-    before = state(repo)
-    assert "index.lock" in refused(project, repo)
-    assert state(repo) == before
-
-
-@pytest.mark.parametrize("stuck", [
-    "Lib/http/_probe.py", "Lib/test/test_http_probe.py", "Lib/http/client.py",
-    "Lib/urllib/request.py"])
-def test_checkout_that_gets_stuck(project, repo, stuck):
-    """As by a full disk: git has changed other files by then."""
-    git(repo, "config", "filter.stuck.clean", "cat")
-    git(repo, "config", "filter.stuck.smudge", "false")
-    git(repo, "config", "filter.stuck.required", "true")
-    (repo / ".git/info/attributes").write_text(f"{stuck} filter=stuck\n")
-    git(repo, "update-index", "--refresh")
-    before = state(repo)
-    if stuck in ("Lib/http/client.py", "Lib/urllib/request.py"):
-        # It cannot be put back in the same way, which has to be said.
-        assert refused(project, repo).endswith(
-            f"see to that, then put all back: git -C {repo} reset --hard")
-        git(repo, "config", "filter.stuck.required", "false")
-        git(repo, "reset", "--quiet", "--hard")
-        git(repo, "config", "filter.stuck.required", "true")
-    else:
-        assert refused(project, repo).endswith("; nothing was changed")
-    assert state(repo) == before
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_read_only_checkout(project, repo):
-    before = state(repo)
-    (repo / "Lib/urllib").chmod(0o555)
-    try:
-        assert "nothing was changed" in refused(project, repo)
-    finally:
-        (repo / "Lib/urllib").chmod(0o755)
-    assert state(repo) == before
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_read_only_tree(project, tree):
-    before = snapshot(tree)
-    (tree / "Lib/urllib").chmod(0o555)
-    try:
-        assert "nothing was changed" in refused(project, tree)
-    finally:
-        (tree / "Lib/urllib").chmod(0o755)
-    assert snapshot(tree) == before
-
-
-def test_cannot_be_written(project, tree):
-    """A folder where the new content is to be written first."""
-    before = snapshot(tree)
-    obstacle = tree / "Lib/urllib/.request.py.series-new"
-    obstacle.mkdir()
-    assert refused(project, tree).endswith("nothing was changed")
-    obstacle.rmdir()
-    assert snapshot(tree) == before
-
-
-def test_git_missing(project, repo, tmp_path):
-    before = state(repo)
-    (tmp_path / "empty").mkdir()
-    assert refused(project, repo, PATH=str(tmp_path / "empty")) == (
-        "series: git is not installed; install it first: apt-get install git")
-    assert state(repo) == before
-
-
-def test_no_folder_named(project):
-    done = series(project, "apply")
-    assert done.returncode == 2 and "DIR" in done.stderr
 
 
 def test_nothing_is_left_in_the_temporary_folder(project, repo, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import faketree
 from faketree import edit, git, series, snapshot
 from tools.common import ROOT, Failure
-from tools.cpython import stock as bases
+from tools.cpython import stock
 from tools.patches import export, series as real, targets
 
 TEXTS = ROOT / "patches" / "pr"
@@ -25,9 +25,9 @@ def base(tmp_path, monkeypatch):
          "import socket\nimport ssl\n")
     faketree.commit(repo, "3.15 is different")
     git(repo, "tag", "--force", "base")
-    made = bases.Base("3.15", "3.15.2", "packages", tmp_path, repo)
+    made = stock.Base("3.15", "3.15.2", "packages", tmp_path, repo)
     made.excludes = ("Doc/*", "Misc/*")
-    monkeypatch.setattr(bases, "get", lambda line: made)
+    monkeypatch.setattr(stock, "get", lambda line: made)
     monkeypatch.setattr(targets, "working_tree", lambda line: None)
     return made
 
@@ -37,7 +37,7 @@ def patches(patches):
     """The fake series with the texts that the real one has for all."""
     (patches / "pr" / "issues").mkdir(parents=True)
     for path in TEXTS.iterdir():
-        if path.stem in ("cover", "order", "whatsnew", "acks", "disclosure"):
+        if path.stem in ("order", "whatsnew", "acks", "disclosure"):
             shutil.copy(path, patches / "pr")
     for name in faketree.NAMES:
         (patches / "pr" / f"{name}.md").write_text(f"About {name}.\n")
@@ -72,11 +72,11 @@ def exported(patches, capsys, submitter):
 
 def test_git_am(base, exported, tmp_path, made):
     out = exported(tmp_path / "out", "3.15")
-    assert "3 patches for CPython 3.15.2, and 0000-cover-letter.txt" in out
+    assert "3 patches for CPython 3.15.2, and 0000-order.md" in out
     assert "Doc, Misc: as in patches/" in out
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [
-        "0000-cover-letter.txt", "0000-order.md",
+        "0000-order.md",
         "0001-skip-interim.patch", "0001-skip-interim.pr.md",
         "0002-probe.issue.md", "0002-probe.patch", "0002-probe.pr.md",
         "0003-probe-everywhere.patch", "0003-probe-everywhere.pr.md",
@@ -173,28 +173,6 @@ def test_context_is_back(base, exported, patches, tmp_path, repo):
     assert "Subject: [PATCH 2/3] gh-2: Look before sending" in text
 
 
-def test_cover_letter(base, exported, tmp_path):
-    exported(tmp_path / "out", "--upto", "probe")
-    text = (tmp_path / "out/0000-cover-letter.txt").read_text("utf-8")
-    assert "Subject: [PATCH 0/2] Persistent connections" in text
-    assert "From: Zoë Sender <zoe@example.org>" in text
-    assert "AI tools were used" in text
-    assert "  probe\n    gh-2: Look before sending\n" in text
-    assert "for CPython 3.15.2." in text
-    assert "    git am FOLDER/*.patch\n" in text
-    assert "      3 +    0 -  Lib/http/client.py" in text
-    assert all(len(line) < 80 for line in text.splitlines()
-               if "NEWS.d" not in line)
-
-
-def test_named_checkout(base, exported, tmp_path, repo):
-    before = snapshot(repo), git(repo, "for-each-ref")
-    out = exported(tmp_path / "out", "--tree", repo)
-    assert "Doc, Misc" not in out
-    assert (snapshot(repo), git(repo, "for-each-ref")) == before
-    git(repo, "am", "--quiet", *sorted((tmp_path / "out").glob("*.patch")))
-
-
 def test_not_empty(base, exported, tmp_path, repo):
     before = snapshot(repo)
     with pytest.raises(Failure, match="is not empty; name a new folder"):
@@ -227,11 +205,3 @@ def test_each_patch_has_its_text():
         proposed = (TEXTS / "issues" / f"{patch.name}.md").exists()
         assert proposed == ("to be opened" in text), patch.name
         assert f"| {patch.name} |" in (TEXTS / "order.md").read_text("utf-8")
-
-
-def test_whitespace():
-    """As git diff --check has it."""
-    for patch in real.load():
-        for diff in patch.diffs():
-            assert not re.search(rb"^\+.*[ \t]$|^\+ +\t", diff.text,
-                                 re.MULTILINE), (patch.name, diff.path)

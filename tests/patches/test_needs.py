@@ -141,6 +141,6 @@ def see_that_it_applies(target, start, patches):
                     target.excludes) as stack:
         for patch in patches:
             before = stack.git("write-tree").decode().strip()
-            stack.stage(patch.mail(target.line), patch.name)
+            stack.stage(patch.mail(), patch.name)
             placement.check(patch, target, before,
                             stack.git("write-tree").decode().strip())

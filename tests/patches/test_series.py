@@ -1,7 +1,6 @@
 """The series is loaded, and becomes the commits that git am would make."""
 
 import subprocess
-import tempfile
 
 import pytest
 
@@ -33,19 +32,13 @@ def test_load_upto(patches):
 @pytest.mark.parametrize("listed, message", [
     ("probe\n", "not the name of a patch"),
     ("../probe.patch\n", "not the name of a patch"),
-    ("probe.patch\nprobe.patch\n", "lists probe twice"),
-    ("other.patch\n", "there is no other.patch"),
+    ("probe.patch\nprobe.patch\n", "is there twice"),
+    ("other.patch\n", "other.patch cannot be read: .*; restore it: git"),
     ("\n", "lists no patch"),
 ])
 def test_load_bad_list(patches, listed, message):
     (patches / "series").write_text(listed)
     with pytest.raises(Failure, match=message):
-        series.load(folder=patches)
-
-
-def test_load_no_list(patches):
-    (patches / "series").unlink()
-    with pytest.raises(Failure, match="git checkout -- patches"):
         series.load(folder=patches)
 
 
@@ -63,45 +56,12 @@ def test_commit_onto_is_git_am(patches, repo, made):
     assert (git(repo, "for-each-ref"), faketree.snapshot(repo)) == before
     assert git(repo, "status", "--porcelain") == ""
     assert git(repo, "worktree", "list").count("\n") == 1
-    git(repo, "am", "--quiet", *(patch.path() for patch in loaded))
+    git(repo, "am", "--quiet", *(patch.path for patch in loaded))
     wanted = git(repo, "log", "--format=%T %an %ae %ad %B", "base..HEAD")
     assert wanted == git(repo, "log", "--format=%T %an %ae %ad %B",
                          f"base..{ids[-1]}")
     assert wanted == git(made / "repo", "log", "--format=%T %an %ae %ad %B",
                          "base..HEAD")
-
-
-def test_commit_onto_repeats(patches, repo):
-    loaded = series.load(folder=patches)
-    ids = series.commit_onto(repo, loaded, "3.13")
-    assert ids == series.commit_onto(repo, loaded, "3.13")
-    rest = series.commit_onto(repo, loaded[1:], "3.13", start=ids[0])
-    assert rest == ids[1:]
-
-
-@pytest.mark.parametrize("at", ["stage", "commit"])
-def test_interrupted(patches, repo, tmp_path, monkeypatch, at):
-    """Nothing stays behind, in the repository or beside it."""
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    monkeypatch.setattr(series.Stack, at, interrupt)
-    before = git(repo, "for-each-ref"), git(repo, "worktree", "list")
-    with pytest.raises(KeyboardInterrupt):
-        series.commit_onto(repo, series.load(folder=patches), "3.13")
-    assert list(scratch.iterdir()) == []
-    assert before == (git(repo, "for-each-ref"),
-                      git(repo, "worktree", "list"))
-    assert git(repo, "status", "--porcelain") == ""
-
-
-def test_bare_repository(patches, repo, tmp_path):
-    ids = series.commit_onto(repo, series.load(folder=patches), "3.13")
-    git(tmp_path, "clone", "--quiet", "--bare", repo, "bare")
-    assert ids == series.commit_onto(
-        tmp_path / "bare", series.load(folder=patches), "3.13")
 
 
 def test_excludes(patches, tmp_path):
@@ -115,26 +75,6 @@ def test_excludes(patches, tmp_path):
     assert not [name for name in names if not name.startswith("Lib/")]
 
 
-def test_patch_that_becomes_empty(patches, repo):
-    loaded = series.load(folder=patches)
-    ids = series.commit_onto(repo, loaded, "3.13", excludes=("*",))
-    assert len(set(ids)) == 3
-    assert git(repo, "diff", "base", ids[-1]) == ""
-
-
-def test_override(patches, repo):
-    common = (patches / "skip-interim.patch").read_bytes()
-    (patches / "3.14").mkdir()
-    (patches / "3.14" / "skip-interim.patch").write_bytes(
-        common.replace(b"== 103", b"== 102"))
-    patch = series.load(folder=patches)[0]
-    assert patch.overridden("3.14") and not patch.overridden("3.13")
-    for line, wanted in ("3.13", "== 103"), ("3.14", "== 102"):
-        one, = series.commit_onto(repo, [patch], line)
-        assert wanted in git(repo, "show", f"{one}:Lib/http/client.py")
-    assert series.digest([patch], "3.14") != series.digest([patch], "3.13")
-
-
 def test_failure_names_patch_file_hunk(patches, repo):
     faketree.edit(repo, "Lib/http/client.py", "self.sock.sendall(data)",
                   "self.sock.sendall(bytes(data))")
@@ -142,8 +82,6 @@ def test_failure_names_patch_file_hunk(patches, repo):
     with pytest.raises(series.ApplyFailure) as caught:
         series.commit_onto(repo, series.load(folder=patches), "3.13",
                            start="HEAD")
-    assert (caught.value.patch, caught.value.file, caught.value.hunk) == (
-        "probe", "Lib/http/client.py", 1)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(
         "probe does not apply to 3.13 at Lib/http/client.py, hunk 1 (@@ -")
@@ -169,7 +107,7 @@ def test_failure_counts_hunks_within_the_file(patches, repo):
     patch = series.load(folder=patches)[1]
     with pytest.raises(series.ApplyFailure) as caught:
         series.commit_onto(repo, [patch], "3.13", start="HEAD")
-    assert caught.value.hunk == 2
+    assert ", hunk 2 (@@ -" in str(caught.value)
 
 
 def test_lines_may_shift(patches, repo):
@@ -194,7 +132,6 @@ def test_failure_whole_file(patches, repo, damage, message):
         series.commit_onto(repo, series.load(folder=patches), "3.13",
                            start="HEAD")
     assert str(caught.value) == message
-    assert caught.value.hunk is None
 
 
 def test_context_must_match(patches, repo):
@@ -263,5 +200,5 @@ def test_added_files(patches):
         "Misc/NEWS.d/next/Library/2026-01-02.gh-issue-1.abc.rst"]
     # A later patch changes what an earlier one adds: the end state.
     assert added["Lib/http/_probe.py"] == (
-        "100644", b'"""Look."""\n\n\ndef is_alive(sock):\n'
+        b'"""Look."""\n\n\ndef is_alive(sock):\n'
         b'    return sock is not None\n')

@@ -10,7 +10,7 @@ import faketree
 from tools.common import ROOT, build_dir
 from tools.interpreters import build
 from tools.patches import series, targets, views
-from tools.suites import modules as suite, regrtest
+from tools.suites import modules, regrtest
 
 README = "This is Python version 3.15.2\n"
 
@@ -20,17 +20,15 @@ def patches():
     return series.load()
 
 
-def test_views():
+def test_views(patches):
     """Lib/, Doc/ and Misc/ are what patches/ adds; refresh writes them."""
-    assert views.differences(ROOT) == []
+    assert views.changes(ROOT, patches) == {}
 
 
 def test_every_file_is_listed(patches):
-    listed = {patch.path().name for patch in patches}
+    listed = {patch.path.name for patch in patches}
     assert {path.name for path
             in (ROOT / "patches").glob("*.patch")} == listed
-    assert {path.name for path
-            in (ROOT / "patches").glob("*/*.patch")} <= listed
 
 
 def test_the_list_is_what_sed_expects():
@@ -70,7 +68,7 @@ def test_blurb_takes_the_news_entries(patches, tmp_path):
     for name in ("Include/Python.h", "Python/ceval.c"):
         faketree.write(tmp_path, name, "")
     bodies = []
-    for path, (_, content) in series.added_files(patches).items():
+    for path, content in series.added_files(patches).items():
         if path.startswith("Misc/NEWS.d/next/"):
             faketree.write(tmp_path, path, content.decode())
             bodies.append(content.decode().split()[:3])
@@ -90,9 +88,9 @@ def test_on_a_line_at_hand(line, patches):
     if not (build_dir() / line / "base.json").is_file():
         pytest.skip(f"not at hand: ./series build {line} gets it")
     base, python = build.patched(line)
-    outcome = regrtest.run(python, suite.own_modules(patches),
-                           suite.log(base, f"{base.version}-pytest"))
-    outcome.need_tls()
-    outcome.need_modules()
+    own = modules.own_modules(patches)
+    outcome = regrtest.run(python, own,
+                           modules.log(base, f"{base.version}-pytest"))
+    outcome.need(own)
     assert outcome.failures == []
     assert outcome.counts.passed

@@ -1,6 +1,6 @@
 """A CPython from the binary packages of Debian's archive, in a folder.
 
-What is in the folder is described in bases.py.
+What is in the folder is described in stock.py.
 """
 
 import glob
@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 
 from tools import git
-from tools.common import Failure, need_program, run, say
-from tools.cpython import download as archive
+from tools.common import Failure, cache_dir, need_program, run, say
+from tools.cpython import download
 from tools.cpython.download import Unavailable
 from tools.cpython.trees import OLDEST
 from tools.cpython.worktrees import commit_base
@@ -28,7 +28,7 @@ def load(place, debug):
     """Return what base.json tells if *place* is whole, else None.
 
     debug: without the debug interpreter it is not.  Told are "version" and
-    "origin", as bases.Base has them.
+    "origin", as stock.Base has them.
     """
     try:
         told = json.loads((place / "base.json").read_text("utf-8"))
@@ -49,66 +49,47 @@ def make(place, line, debug):
     What was in *place* goes, once all is fetched, except the source.
     Raises Unavailable if there are none, or Failure.
     """
-    if shutil.which("apt-get"):
-        need_program("dpkg-deb", "dpkg")
-        need_program("tar")
     root = place / "root"
     # Until they are unpacked: another one may remove what is older than its.
-    with archive.using_cache():
+    with download.using_cache():
         packages, version, suite = _fetch(line, debug)
         _clear(place)
         say(f"unpacking CPython {version} to {place}")
         _unpack(packages, root)
-        suite.prune(f"python{line}", version)
     _relocate(root, line)
     _commit_library(place, line, version)
     return _write_stamp(
-        place, version=".".join(map(str, archive.upstream(version))),
+        place, version=".".join(map(str, download.upstream(version))),
         origin=f"binary packages {version} of {suite}", debug=debug)
+
+
+def _fetch(line, debug):
+    """Return (package files, version, suite) of the newest to be had."""
+    package = f"python{line}"
+    try:
+        suite, version = download.newest(package, OLDEST)
+        need_program("dpkg-deb", "dpkg")
+        need_program("tar")
+        specs = [f"{package}={version}",
+                 f"libpython{line}-testsuite={version}"]
+        if debug:
+            specs.append(f"{package}-dbg={version}")
+        if not shutil.which("patchelf"):
+            specs.append("patchelf")
+        store = cache_dir() / "packages" / package
+        return suite.fetch(store, *specs), version, suite
+    except Unavailable as exc:
+        raise Unavailable(
+            f"no packages of CPython {line} from Debian's archive ({exc})",
+            f"name a source tree or checkout to compile: ./series build "
+            f"{line} --from DIR") from exc
 
 
 def _unpack(packages, root):
     for name in ("lib", "lib64", "bin", "sbin"):
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(Path("usr") / name)
-    archive.unpack(packages, root)
-
-
-def _fetch(line, debug):
-    """Return (package files, version, suite) of the newest to be had."""
-    problems = []
-    try:
-        for suite, version in archive.releases(f"python{line}"):
-            if _too_old(version):
-                problems.append(f"{version} is older than the series needs")
-                break
-            try:
-                wanted = _specs(line, version, debug)
-                return suite.download(wanted), version, suite
-            except Unavailable as exc:
-                problems.append(str(exc))
-                if isinstance(exc, archive.Offline):
-                    break
-                say(f"{exc}; trying the next version")
-    except Unavailable as exc:
-        problems.append(str(exc))
-    problems += map(str, archive.problems())
-    why = problems[0] if problems else f"no suite has python{line}"
-    raise Unavailable(f"no packages of CPython {line} from Debian's archive "
-                      f"({why})", f"name a source tree: ./series build "
-                      f"{line} --from DIR")
-
-
-def _too_old(version):
-    return archive.upstream(version) < OLDEST
-
-
-def _specs(line, version, debug):
-    names = [f"python{line}", f"libpython{line}-testsuite"]
-    if debug:
-        names.append(f"python{line}-dbg")
-    specs = [f"{name}={version}" for name in names]
-    return specs if shutil.which("patchelf") else [*specs, "patchelf"]
+    download.unpack(packages, root)
 
 
 def _clear(place):
@@ -165,13 +146,9 @@ def _patchelf(root, libraries):
     path = shutil.which("patchelf")
     if path:
         return [path]
-    loaders = sorted(Path(libraries).glob("ld*.so.*"))
-    if not loaders:
-        raise Failure("patchelf is not installed and cannot be run from "
-                      "Debian's packages; install it first: apt-get install "
-                      "patchelf")
     # By its own loader and libraries: it may need newer ones than are here.
-    return [loaders[0], "--library-path", libraries,
+    loader = min(Path(libraries).glob("ld*.so.*"))
+    return [loader, "--library-path", libraries,
             root / "usr" / "bin" / "patchelf"]
 
 
@@ -193,7 +170,7 @@ def _commit_library(place, line, version):
     repo = place / "base.git"
     git.git("init", "--quiet", "--bare", "--template=", repo)
     commit_base(repo, staging, f"CPython {version}, as packaged by Debian",
-                 force=True)
+                force=True)
     (repo / "index").unlink()
     shutil.rmtree(staging)
 

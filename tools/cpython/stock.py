@@ -1,4 +1,4 @@
-"""Where the CPythons come from that the series is applied to.
+"""Where the stock CPythons come from that the series is applied to.
 
 get() gives a Base: a git repository with the stock tree at the tag base,
 and runnable interpreters whose standard library is a work tree of it.
@@ -22,45 +22,19 @@ from pathlib import Path
 
 from tools import git
 from tools.common import LINES, Failure, build_dir, need_program, say
-from tools.cpython import compile as objects, packages, sources
+from tools.cpython import compile, packages, sources
 from tools.cpython.download import Unavailable
 from tools.cpython.trees import Tree
 from tools.cpython.worktrees import belongs, commit_base, move
-from tools.places import (
-    alone_in,
-    hard_link,
-    link,
-    plain_failures,
-    remove,
-    trouble,
-)
+from tools.places import alone_in, hard_link, link, remove, trouble
 
 # Left by a build in a source tree; CPython's own .gitignore has these, but
-# not every tarball has that.
-_BUILT = """\
-*.a
-*.o
-*.so
-*.so.*
-/Makefile
-/Makefile.pre
-/Modules/Setup.bootstrap
-/Modules/Setup.local
-/Modules/Setup.stdlib
-/Modules/config.c
-/Modules/ld_so_aix
-/Programs/_freeze_module
-/_bootstrap_python
-/build/
-/config.log
-/config.status
-/platform
-/pybuilddir.txt
-/pyconfig.h
-/python
-/python-config
-/python-config.py
-"""
+# not every source tree has that.
+_BUILT = "\n".join((
+    "*.a", "*.o", "*.so", "*.so.*", "/Makefile*", "/Modules/Setup.[bls]*",
+    "/Modules/config.c", "/Programs/_freeze_module", "/_bootstrap_python",
+    "/build/", "/config.log", "/config.status", "/platform",
+    "/pybuilddir.txt", "/pyconfig.h", "/python", "/python-config*", ""))
 
 _CHECK = "import ssl, sys; print('%d.%d' % sys.version_info[:2])"
 
@@ -94,7 +68,7 @@ class Base:
         *commit*, whatever was changed in it by hand; debug: the build with
         assertions and reference counts.  Raises Failure.
         """
-        with plain_failures(), self.lock():
+        with self.lock():
             wanted = git.commit_id(self.repo, commit)
             if wanted is None:
                 raise Failure(f"{self.repo} has no commit {commit}; make it "
@@ -106,10 +80,6 @@ class Base:
     def lock(self):
         """Return a context manager: alone below place, across processes."""
         return alone_in(self.place)
-
-    def _furnish(self, tree, debug):
-        raise NotImplementedError
-
 
 class PackageBase(Base):
     """A Base from binary packages; it has no Doc, Misc or C sources."""
@@ -157,10 +127,8 @@ class TreeBase(Base):
     configure: the arguments for configure.
     """
 
-    def __init__(self, line, version, origin, place, repo, excludes,
-                 configure):
+    def __init__(self, line, version, origin, place, repo, configure):
         super().__init__(line, version, origin, place, repo)
-        self.excludes = tuple(excludes)
         self.configure = tuple(configure)
 
     def _furnish(self, tree, debug):
@@ -180,7 +148,7 @@ class TreeBase(Base):
             return
         own.stamp.unlink()      # not to be taken for good the next time
         if "_ssl" in problem:
-            problem = f"no TLS; {objects.NEEDED}"
+            problem = f"no TLS; {compile.NEEDED}"
         raise Failure(f"{own.python} does not work: {problem}; the log is "
                       f"{own.log}")
 
@@ -191,7 +159,7 @@ class TreeBase(Base):
             arguments.append(f"--prefix={self.place / 'installed'}")
         if debug and "--with-pydebug" not in arguments:
             arguments.append("--with-pydebug")
-        return objects.Objects(tree, "HEAD", arguments,
+        return compile.Objects(tree, arguments,
                                "obj-debug" if debug else "obj")
 
     def _elsewhere(self, wanted, debug):
@@ -203,34 +171,24 @@ class TreeBase(Base):
                     return other
         return None
 
-    def install(self, name):
-        """make install from work tree *name*; return the interpreter."""
-        with plain_failures(), self.lock():
-            return self._objects(self.place / name, False).install()
-
 
 def get(line=None, *, debug=False, named=None, configure=None,
         fresh=False):
     """Return the Base of a CPython line, fetched or built if need be.
 
     line: as "3.15"; with *named* it may be None.  debug: see that there is
-    a debug interpreter.  named: a directory or tarball with CPython's
-    source, to compile; None for Debian's archive.  configure: arguments
-    for configure, to compile the archive's source; None for its binary
-    packages.  If there are none, the source is compiled, given a compiler.
-    fresh: make it anew, of what can be had by now.  Raises Unavailable if
-    it cannot be had, Failure if something else is wrong.
+    a debug interpreter.  named: a folder with CPython's source, to compile;
+    None for Debian's archive.  configure: arguments for configure, to
+    compile the archive's source; None for its binary packages.  fresh: make
+    it anew, of what can be had by now.  Raises Unavailable if it cannot be
+    had, Failure if something else is wrong.
     """
     need_program("git")
-    if line is not None and line not in LINES:
-        raise Failure(f"there is no line {line}; take one of "
-                      f"{', '.join(LINES)}")
-    with plain_failures():
-        if named is not None:
-            return _from_named(line, named, configure or (), fresh)
-        if configure is not None:
-            return _from_source(line, configure, fresh)
-        return _from_anywhere(line, debug, fresh)
+    if named is not None:
+        return _from_named(line, named, configure or (), fresh)
+    if configure is not None:
+        return _from_source(line, configure, fresh)
+    return _from_packages(line, debug, fresh)
 
 
 def newest(**options):
@@ -255,21 +213,16 @@ def source_tree(line="3.13", *, named=None):
     """Return the Path of a whole source tree of *line*, build/LINE/source.
 
     A git repository whose tag base is the stock tree.  It is made from the
-    archive's source package, the public repository or the directory or
-    tarball *named*; if it is there, it is returned as it is.  Raises
-    Unavailable if there is no source, or Failure.
+    archive's source package or the folder *named*; if it is there, it is
+    returned as it is.  Raises Unavailable if there is no source, or Failure.
     """
-    with plain_failures(), alone_in(build_dir() / line):
+    with alone(line):
         return _source_tree(line, named)
 
 
 def line_of(named):
-    """Return the line of the directory or tarball *named*."""
-    place = build_dir()
-    with plain_failures(), alone_in(place / "named"):
-        with sources.Named(named).open(place) as tree:
-            _see_line(named, tree, None)
-            return tree.line
+    """Return the line of the source tree *named*."""
+    return sources.Named(named).tree.line
 
 
 def alone(line):
@@ -277,7 +230,7 @@ def alone(line):
     return alone_in(build_dir() / line)
 
 
-def _source_tree(line, named):
+def _source_tree(line, where):
     place = build_dir() / line
     source = place / "source"
     if git.commit_id(source, "base"):
@@ -285,23 +238,19 @@ def _source_tree(line, named):
     place.mkdir(parents=True, exist_ok=True)
     fresh = place / ".source.new"
     remove(fresh)
-    if named is None:
+    if where is None:
         version, origin = sources.fetch(line, fresh)
         _init(fresh / ".git", fresh, f"CPython {version}\n\n{origin}",
               force=True)
     else:
-        _copy_named(line, sources.Named(named), fresh, place)
+        named = sources.Named(where)
+        named.see_line(line)
+        fresh.mkdir()
+        _init(fresh / ".git", named.path,
+              f"CPython {named.tree.text}\n\n{named.describe()}")
+        git.git("reset", "--quiet", "--hard", "base", repo=fresh)
     fresh.rename(source)
     return source
-
-
-def _copy_named(line, named, fresh, scratch):
-    with named.open(scratch) as tree:
-        _see_line(named.path, tree, line)
-        fresh.mkdir()
-        _init(fresh / ".git", tree.top, f"CPython {tree.text}\n\n"
-                                        f"{named.describe()}")
-    git.git("reset", "--quiet", "--hard", "base", repo=fresh)
 
 
 def _init(repo, tree, message, force=False):
@@ -311,68 +260,32 @@ def _init(repo, tree, message, force=False):
     git.git("update-ref", "--no-deref", "HEAD", "refs/tags/base", repo=repo)
 
 
-def _see_line(where, tree, line):
-    """Fail if a user's *tree* is not of *line*; None is any line."""
-    if tree.newer:
-        say(f"CPython {tree.text} is newer than what the series is tested "
-            f"with; taking it as {tree.line}")
-    if line not in (None, tree.line):
-        raise Failure(f"{where} is CPython {tree.text}, not {line}; leave "
-                      f"the line away or name another tree")
-
-
 def _from_named(line, where, configure, fresh):
     named = sources.Named(where)
+    named.see_line(line)
+    tree = named.tree
     place = build_dir() / named.slug
     with alone_in(place):
         if fresh:
             remove(place)
         place.mkdir(exist_ok=True)
         repo = place / "base.git"
-        with named.open(place) as tree:
-            _see_line(named.path, tree, line)
-            git.git("init", "--quiet", "--bare", "--template=", repo)
-            commit_base(repo, tree.top, f"CPython {tree.text}",
-                         exclude=_BUILT)
-            return TreeBase(tree.line, tree.text, named.describe(), place,
-                            repo, tree.excludes, configure)
+        git.git("init", "--quiet", "--bare", "--template=", repo)
+        commit_base(repo, tree.top, f"CPython {tree.text}", exclude=_BUILT)
+        return TreeBase(tree.line, tree.text, named.describe(), place, repo,
+                        configure)
 
 
 def _from_source(line, configure, fresh):
     repo = source_tree(line)
-    place = _compiled(line)
+    place = build_dir() / f"{line}-compiled"
     with alone_in(place):
         if fresh:
             remove(place)
         place.mkdir(exist_ok=True)
         tree = Tree(repo)
         origin = git.line("log", "-1", "--format=%b", "base", repo=repo)
-        return TreeBase(line, tree.text, origin, place, repo, (), configure)
-
-
-def _from_anywhere(line, debug, fresh):
-    """Take binary packages; without any, compile what source there is."""
-    instead = _compiled(line) / "instead"
-    before = instead.exists() and not fresh
-    if not before:
-        try:
-            return _from_packages(line, debug, fresh)
-        except Unavailable as exc:
-            problem = exc
-        if objects.missing():
-            raise problem
-        say(f"no packages of CPython {line}; trying to compile its source")
-    try:
-        base = _from_source(line, (), fresh)
-    except Unavailable as exc:
-        raise (exc if before else problem) from None
-    # Without asking the archive again each time.
-    instead.touch()
-    return base
-
-
-def _compiled(line):
-    return build_dir() / f"{line}-compiled"
+        return TreeBase(line, tree.text, origin, place, repo, configure)
 
 
 def _from_packages(line, debug, fresh):

@@ -7,12 +7,6 @@ from pathlib import Path
 from tools import git
 from tools.places import remove
 
-# Who commits the stock tree, and when: fixed, so that ids repeat.
-_AUTHOR = {**git.COMMITTER, "GIT_AUTHOR_NAME": "series",
-           "GIT_AUTHOR_EMAIL": "series@localhost",
-           "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
-           "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z"}
-
 # What a work tree has beside what git tracks.
 _EXCLUDE = """\
 /usr/
@@ -42,8 +36,8 @@ def commit_base(repo, tree, message, force=False, exclude=""):
     git.git("add", "--all", *(["--force"] if force else []), ".",
             repo=tree, env=env)
     made = git.line("write-tree", repo=tree, env=env)
-    commit = git.line("commit-tree", "--no-gpg-sign", "-m", message, made,
-                      repo=repo, env=_AUTHOR)
+    commit = git.line("commit-tree", "-m", message, made, repo=repo,
+                      env=git.NOBODY)
     git.git("update-ref", "refs/tags/base", commit, repo=repo)
 
 
@@ -78,12 +72,9 @@ def move(repo, tree, commit):
         return
     git.git("reset", "--quiet", "--hard", commit, repo=tree)
     for name in filter(None, changed.split(b"\0")):
-        _forget_bytecode(tree / os.fsdecode(name))
-
-
-def _forget_bytecode(source):
-    # Bytecode counts as current if second and size of its source agree,
-    # which two states of a file can, moved quickly.
-    pattern = glob.escape(source.stem) + ".*.pyc"
-    for path in (source.parent / "__pycache__").glob(pattern):
-        path.unlink(missing_ok=True)
+        # Bytecode counts as current if second and size of its source agree,
+        # which two states of a file can, moved quickly.
+        source = tree / os.fsdecode(name)
+        for path in (source.parent / "__pycache__").glob(
+                glob.escape(source.stem) + ".*.pyc"):
+            path.unlink(missing_ok=True)

@@ -19,7 +19,6 @@ use: programs that need them would break without, at a time nobody chose.
 
 import argparse
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -27,11 +26,11 @@ import subprocess
 from pathlib import Path
 
 from tools import pip
-from tools.common import LINES, Failure, absent, need_program, say
-from tools.cpython.trees import OLDEST
+from tools.common import Failure, absent, need_program, run as run_program, say
+from tools.cpython.trees import OLDEST, dotted, line_of
 from tools.interpreters import build, overlay
-from tools.patches import needs, series as patches
-from tools.places import plain_failures, remove, see_writable
+from tools.patches import needs, series
+from tools.places import remove
 
 # Understood by any Python, however old.
 _PROBE = """
@@ -73,18 +72,16 @@ def add_arguments(parser):
 def run(args):
     need_program("git")
     top = Path(os.path.abspath(os.path.expanduser(args.dir)))
-    with plain_failures():
-        if args.upgrade:
-            return _upgrade(top, args)
-        return _create(top, args)
+    return _upgrade(top, args) if args.upgrade else _create(top, args)
 
 
 class Interpreter:
     """A Python that is there.
 
-    Attributes: path (as it is called), version (a tuple), line (whose
-    patches fit), library (Path of its standard library), site (Path of its
-    site-packages), has_venv, has_ensurepip.
+    Attributes: path (as it is called), version (a tuple), text (the version
+    for people), line (whose patches fit), newer (whether the version is
+    newer than those), library (Path of its standard library), site (Path of
+    its site-packages), has_venv, has_ensurepip.
     """
 
     def __init__(self, named):
@@ -94,42 +91,23 @@ class Interpreter:
         self.version = tuple(version)
         self.library = Path(library)
         self.site = Path(site)
-        self.text = ".".join(map(str, version))
-        if name != "CPython":
-            raise Failure(f"{self.path} is {name}, not CPython; name "
+        self.text = dotted(version)
+        if name != "CPython" or self.version < OLDEST:
+            raise Failure(f"{self.path} is {name} {self.text}; the series "
+                          f"needs CPython {dotted(OLDEST)} or newer; name "
                           f"another: --python PYTHON")
-        if self.version < OLDEST:
-            raise Failure(f"{self.path} is CPython {self.text}; the series "
-                          f"needs {_dotted(OLDEST)} or newer; name another: "
-                          f"--python PYTHON")
-        line = _dotted(self.version[:2])
-        self.newer = line not in LINES
-        self.line = LINES[-1] if self.newer else line
-
-
-def _dotted(version):
-    return ".".join(map(str, version))
+        self.line, self.newer = line_of(self.version)
 
 
 def _find(named):
     """Return the absolute path of what the user named, links kept."""
     text = os.path.expanduser(os.fspath(named))
     if os.sep not in text:
-        found = shutil.which(text)
-        if found is None and not os.path.lexists(text):
-            raise Failure(f"there is no program {text}; name an "
-                          f"interpreter's path: --python PYTHON")
-        text = found or text
+        text = shutil.which(text) or text
     path = Path(os.path.abspath(text))
     if not path.exists():
         raise Failure(f"{absent(path)}; name an interpreter: --python "
                       f"PYTHON")
-    if path.is_dir():
-        raise Failure(f"{path} is a folder; name the interpreter in it: "
-                      f"--python PYTHON")
-    if not os.access(path, os.X_OK):
-        raise Failure(f"{path} is not executable; name an interpreter: "
-                      f"--python PYTHON")
     return path
 
 
@@ -149,10 +127,8 @@ def _ask(path):
     except subprocess.TimeoutExpired:
         why = f"no answer within {_PATIENCE} s"
     except (ValueError, IndexError, TypeError):
-        said = done.stderr.strip().splitlines()
-        why = "it does not tell its version"
-        if said:
-            why = said[-1 if said[0].startswith("Traceback") else 0]
+        why = (done.stderr.strip().splitlines()
+               or ["it does not tell its version"])[-1]
     raise Failure(f"{path} is not a working Python ({why}); name another: "
                   f"--python PYTHON")
 
@@ -165,7 +141,7 @@ def _create(top, args):
                       f" install what it lacks: apt-get install "
                       f"python{interpreter.line}-venv")
     with _all_or_nothing(top):
-        _make_folder(top)
+        top.mkdir(parents=True, exist_ok=True)
         say(f"making {top} with CPython {interpreter.text}")
         _call_venv(interpreter, top)
         python = top / "bin" / "python"
@@ -182,24 +158,10 @@ def _create(top, args):
 
 def _refuse(top):
     """Fail if *top* cannot become a virtual environment."""
-    if os.pathsep in str(top):
-        raise Failure(f"{top} has a {os.pathsep} in it, which PATH cannot "
-                      f"express; name another folder")
     if top.is_dir() and any(top.iterdir()):
         advice = ("renew its modules: --upgrade" if _is_ours(top)
                   else "name a new one")
         raise Failure(f"{top} is not empty; {advice}")
-    see_writable(top)
-
-
-def _make_folder(top):
-    try:
-        top.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise Failure(f"{top} cannot be made ({exc.strerror}); name a folder "
-                      f"elsewhere") from exc
 
 
 def _is_ours(top):
@@ -221,7 +183,7 @@ def _modules(interpreter, folder, without):
     try:
         modules = overlay.make(interpreter.library, interpreter.line,
                                folder=folder, without=without)
-    except patches.ApplyFailure as exc:
+    except series.ApplyFailure as exc:
         raise Failure(f"{interpreter.path} is CPython {interpreter.text}, "
                       f"and {exc}; name another: --python PYTHON") from exc
     if not modules:
@@ -231,13 +193,11 @@ def _modules(interpreter, folder, without):
 
 
 def _call_venv(interpreter, top):
-    done = subprocess.run(
+    done = run_program(
         [interpreter.path, "-IB", "-m", "venv", "--without-pip", top],
-        cwd=os.sep, env=pip.environment(), text=True, errors="replace",
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
+        cwd=os.sep, env=pip.environment(), check=False)
     if done.returncode:
-        said = done.stdout.strip().splitlines()
+        said = (done.stdout + done.stderr).strip().splitlines()
         raise Failure(f"{interpreter.path} could not make {top}: "
                       f"{said[-1] if said else done.returncode}; see to "
                       f"that and run the command again")
@@ -274,13 +234,10 @@ def _tell(top, interpreter, modules):
 
 
 def _upgrade(top, args):
-    if args.python is not None or args.without_pip:
-        raise Failure("--upgrade keeps the Python and the pip that are "
-                      "there; leave out --python and --without-pip")
     python = top / "bin" / "python"
     if not _is_ours(top):
-        raise Failure(f"{top} has no modules of ./series venv in it, so "
-                      f"there is nothing to upgrade; name another")
+        raise Failure(f"{top} has no modules of ./series venv in it that "
+                      f"could be upgraded; name another")
     if not python.exists():
         raise Failure(f"{absent(python)}; remove {top} and make it anew")
     interpreter = Interpreter(python)

@@ -1,23 +1,22 @@
 """Apply the series to a CPython tree: all of it, or nothing changes.
 
 A git checkout gets a new branch with one commit per patch, checked out; the
-branch that was checked out stays as it was.  Any other folder is changed in
-place: a source tree, or a standard library alone (the parts for Doc, Misc
-and, where there are no tests, Lib/test are then left out).
+branch that was checked out stays as it was.  Any other source tree is changed
+in place.
 
 A patch that is there already, as upstream took it, is skipped, which is
 said.  If nothing is left to be done, that is an error: the exit status is 1.
 """
 
 import argparse
-import contextlib
 import os
+import subprocess
 
-from tools.common import Failure, known_line, need_program, say
+from tools import git
+from tools.common import Failure, need_program, say
 from tools.cpython.trees import Tree
-from tools.files import remove_empty, replace_files, uninterrupted
-from tools.git import COMMITTER, call, complaint, git, line as git_line
 from tools.patches import needs, series
+from tools.places import uninterrupted
 
 BRANCH = "persistent-http"
 
@@ -34,14 +33,8 @@ def add_arguments(parser):
     parser.add_argument("--upto", metavar="NAME",
                         help="the last patch to apply (default: all)")
     needs.add_argument(parser)
-    parser.add_argument("--branches", action="store_true",
-                        help="one branch per patch, each upon the one before,"
-                        " named BRANCH-PATCH")
     parser.add_argument("--branch", metavar="BRANCH", default=BRANCH,
                         help="name of the new branch (default: %(default)s)")
-    parser.add_argument("--line", metavar="LINE", type=known_line,
-                        help="which CPython it is, for a tree that does not "
-                        "tell")
     # For tests: a series other than patches/.
     parser.add_argument("--patches", metavar="DIR", help=argparse.SUPPRESS)
 
@@ -50,111 +43,75 @@ def run(args):
     need_program("git")
     patches = series.load(args.upto, folder=args.patches,
                           without=args.without)
-    tree = Tree(args.dir, args.line)
+    tree = Tree(args.dir)
     if tree.newer:
         say(f"{tree.top} is {tree.text}, newer than {tree.line}: trying the "
             f"patches for {tree.line}")
     if tree.checkout:
-        done = _to_checkout(tree, patches, args)
+        print(_to_checkout(tree, patches, args.branch))
     else:
-        done = _in_place(tree, patches, args)
-    print(done)
-    if tree.left_out:
-        print(f"left out, as the tree has no such part: "
-              f"{', '.join(tree.left_out)}")
+        print(_in_place(tree, patches))
     return 0
 
 
 def _stack_up(stack, tree, patches):
-    """Push what is not there yet; return the list of (Patch, commit id).
+    """Push what is not there yet; return how many patches that were.
 
     Failure if nothing is left to be done.
     """
-    patches = [patch for patch in patches if _concerns(stack, patch)]
     try:
         pushed, there = stack.push_missing(patches)
     except series.ApplyFailure as exc:
-        raise _nothing_changed(exc) from exc
+        upto = ""
+        if exc.pushed:
+            upto = f" (what does apply: --upto {exc.pushed[-1][0].name})"
+        raise Failure(f"{exc}; nothing was changed{upto}") from exc
     if not pushed:
         raise Failure(f"already applied: {tree.top} has all of the series "
                       f"up to {patches[-1].name}; nothing to do")
     for patch in there:
         say(f"{patch.name}: already in the tree, skipped")
-    return pushed
-
-
-def _nothing_changed(failure):
-    upto = ""
-    if failure.pushed:
-        patch, _ = failure.pushed[-1]
-        upto = f" (what does apply: --upto {patch.name})"
-    return Failure(f"{failure}; nothing was changed{upto}")
-
-
-def _concerns(stack, patch):
-    if stack.concerned(patch.files):
-        return True
-    say(f"{patch.name}: the tree has no place for it, skipped")
-    return False
+    return len(pushed)
 
 
 # A git checkout.
 
-def _to_checkout(tree, patches, args):
-    refuse_unready(tree.top)
-    if call("check-ref-format", "--branch", args.branch).returncode:
-        raise Failure(f"{args.branch} is no possible name for a branch; use "
+def _to_checkout(tree, patches, branch):
+    top = tree.top
+    refuse_unready(top)
+    if git.call("check-ref-format", "--branch", branch).returncode:
+        raise Failure(f"{branch} is no possible name for a branch; use "
                       f"another one: --branch NAME")
-    committer = _committer(tree.top)
-    start = series.commit_id(tree.top, "HEAD")
-    with series.Stack(tree.top, start, tree.line, tree.excludes,
-                      committer) as stack:
-        pushed = _stack_up(stack, tree, patches)
-    names = {f"{args.branch}-{patch.name}": commit
-             for patch, commit in pushed} if args.branches else {
-                 args.branch: pushed[-1][1]}
-    for name in names:
-        _refuse_branch(tree.top, name)
-    _refuse_obstacles(tree.top, start, pushed[-1][1])
-    _create(tree.top, start, names)
-    for name in names:
-        # For refresh, which has to know where the series begins.
-        git("config", f"branch.{name}.seriesBase", start, repo=tree.top)
-    return _told(tree, names, pushed)
-
-
-def _told(tree, names, pushed):
-    commits = f"{len(pushed)} commit{'s' * (len(pushed) != 1)}"
-    last = list(names)[-1]
-    if len(names) == 1:
-        return f"{tree.top}: branch {last}, {commits} on {tree.text}"
-    listed = "\n".join(f"  {name}" for name in names)
-    return (f"{tree.top}: {commits} on {tree.text}, the last checked out, in "
-            f"the branches\n{listed}")
+    start = git.commit_id(top, "HEAD")
+    with series.Stack(top, start, tree.line,
+                      committer=_committer(top)) as stack:
+        count = _stack_up(stack, tree, patches)
+    if git.commit_id(top, f"refs/heads/{branch}"):
+        raise Failure(f"the branch {branch} exists already in {top}; delete "
+                      f"it, or use another name: --branch NAME")
+    _refuse_obstacles(top, start, stack.head)
+    _check_out(top, branch, stack.head)
+    return (f"{top}: branch {branch}, {count} commit{'s' * (count != 1)} on "
+            f"{tree.text}")
 
 
 def refuse_unready(top):
     """Raise Failure unless the checkout has a commit and no loose ends."""
-    if series.commit_id(top, "HEAD") is None:
+    if git.commit_id(top, "HEAD") is None:
         raise Failure(f"{top} has no commit to start from; commit the tree "
                       f"first")
     for name, what in _UNFINISHED.items():
-        path = git_line("rev-parse", "--git-path", name, repo=top)
+        path = git.line("rev-parse", "--git-path", name, repo=top)
         if (top / path).exists():
             raise Failure(f"{what} is in progress in {top}; finish or abort "
                           f"it first")
-    changed = git("status", "--porcelain=v1", "-z", "--untracked-files=no",
-                  "--ignore-submodules=all", repo=top, our_tree=False)
+    changed = git.git("status", "--porcelain=v1", "-z",
+                      "--untracked-files=no", "--ignore-submodules=all",
+                      repo=top, our_tree=False)
     if changed:
         first = os.fsdecode(changed.split(b"\0")[0][3:])
         raise Failure(f"{top} has changes that are not committed ({first}); "
                       f"commit or stash them first")
-
-
-def _refuse_branch(top, branch):
-    if series.commit_id(top, f"refs/heads/{branch}"):
-        raise Failure(f"the branch {branch} exists already in {top}; delete "
-                      f"it, or use another name: --branch NAME")
 
 
 def _refuse_obstacles(top, start, end):
@@ -162,17 +119,13 @@ def _refuse_obstacles(top, start, end):
 
     git itself would refuse only for those that it does not ignore.
     """
-    for path in _paths(top, start, end, "A"):
+    told = git.git("diff-tree", "-r", "-z", "--name-only", "--no-renames",
+                   "--diff-filter=A", start, end, repo=top)
+    for name in filter(None, told.split(b"\0")):
+        path = top / os.fsdecode(name)
         if os.path.lexists(path):
             raise Failure(f"{path} is in the way: the series adds that file, "
                           f"and git does not track it; move it away")
-
-
-def _paths(top, start, end, kind):
-    """Return what was added ("A"), or anything but that ("a"), as Paths."""
-    told = git("diff-tree", "-r", "-z", "--name-only", "--no-renames",
-               f"--diff-filter={kind}", start, end, repo=top)
-    return [top / os.fsdecode(name) for name in told.split(b"\0") if name]
 
 
 def _committer(top):
@@ -180,83 +133,45 @@ def _committer(top):
 
     A user without user.name gets a fixed name; the authors are the patches'.
     """
-    told = {name: os.environ[name] for name in COMMITTER
-            if os.environ.get(name)}
-    for name, key in zip(COMMITTER, ("user.name", "user.email")):
-        done = call("config", key, repo=top)
-        if name not in told and done.returncode == 0:
-            told[name] = os.fsdecode(done.stdout).rstrip("\n")
-    if len(told) == len(COMMITTER) and all(told.values()):
-        return told
+    found = git.identity("COMMITTER", top)
+    if found:
+        return dict(zip(git.COMMITTER, found))
     say("git has no user.name and user.email: the committer is "
         "\"series <series@localhost>\"")
-    return dict(COMMITTER)
+    return dict(git.COMMITTER)
 
 
-def _create(top, start, names):
-    """Make the branches, check out the last; none of it if that fails.
-
-    Not by "checkout -b", which changes the files before it finds that a
-    branch cannot be made.
-    """
-    create, delete = (
-        "".join(f"{verb} refs/heads/{name}\0{commit}\0"
-                for name, commit in names.items()).encode()
-        for verb in ("create", "delete"))
+def _check_out(top, branch, commit):
+    # Not by "checkout -b", which changes the files before it finds that the
+    # branch cannot be made.
     with uninterrupted():
-        git("update-ref", "--stdin", "-z", repo=top, stdin=create)
-        done = call("checkout", "--quiet", "--no-guess", list(names)[-1],
-                    "--", repo=top, our_tree=False)
+        git.git("update-ref", f"refs/heads/{branch}", commit, "", repo=top)
+        done = git.call("checkout", "--quiet", "--no-guess", branch, "--",
+                        repo=top, our_tree=False)
         if done.returncode:
-            told = _put_back(top, start, list(names.values())[-1])
-            git("update-ref", "--stdin", "-z", repo=top, stdin=delete)
+            git.git("update-ref", "-d", f"refs/heads/{branch}", repo=top)
             raise Failure(f"{top}: git could not check out the new branch: "
-                          f"{complaint(done)}; {told}")
-
-
-def _put_back(top, start, end):
-    """Undo what git did to files before it gave up; return what to say.
-
-    The index is as it was, and there was nothing of the user's in the way.
-    """
-    for path in _paths(top, start, end, "A"):
-        with contextlib.suppress(OSError):
-            path.unlink()
-            remove_empty(path.parent)
-    kept = [path.relative_to(top) for path in _paths(top, start, end, "a")]
-    done = call("checkout-index", "--force", "-z", "--stdin", repo=top,
-                our_tree=False,
-                stdin=b"".join(os.fsencode(path) + b"\0" for path in kept))
-    if done.returncode == 0:
-        return "nothing was changed"
-    return f"see to that, then put all back: git -C {top} reset --hard"
+                          f"{git.complaint(done)}; see to that, then put all "
+                          f"back: git -C {top} reset --hard")
 
 
 # Any other tree, in place.
 
-def _in_place(tree, patches, args):
-    if args.branches or args.branch != BRANCH:
-        raise Failure(f"{tree.top} is not a git checkout, so it cannot have "
-                      f"branches; leave out --branches and --branch")
+def _in_place(tree, patches):
     with tree.shadow(patches) as repo:
-        with series.Stack(repo, "base", tree.line,
-                          tree.excludes) as stack:
-            pushed = _stack_up(stack, tree, patches)
-        changes = _changes(repo, stack.head)
-    replace_files({tree.path(name): change
-                   for name, change in changes.items()})
-    return (f"{tree.top}: {len(pushed)} patch{'es' * (len(pushed) != 1)} "
-            f"applied to {tree.text} in place, {len(changes)} files")
-
-
-def _changes(repo, commit):
-    """Return what *commit* changes, as replace_files() takes it."""
-    told = git("diff-tree", "-r", "-z", "--no-renames", "base", commit,
-               repo=repo).split(b"\0")
-    changes = {}
-    for info, path in zip(told[::2], told[1::2]):
-        mode, blob = info.split()[1].decode(), info.split()[3].decode()
-        content = git("cat-file", "blob", blob, repo=repo) if int(
-            blob, 16) else None
-        changes[os.fsdecode(path)] = (content, mode == "100755")
-    return changes
+        with series.Stack(repo, "base", tree.line) as stack:
+            count = _stack_up(stack, tree, patches)
+        diff = git.git("diff-tree", "-p", "--binary", "--no-renames", "base",
+                       stack.head, repo=repo)
+    # git checks all of it before it writes anything.
+    with uninterrupted():
+        done = subprocess.run(
+            git.command("apply", "--whitespace=nowarn", "-"),
+            cwd=tree.top, input=diff, capture_output=True,
+            env=git.environment({"GIT_DIR": os.devnull}))
+    if done.returncode:
+        raise Failure(f"{tree.top}: {git.complaint(done)}; see to that and "
+                      f"run the command again")
+    files = diff.count(b"\ndiff --git ") + 1
+    return (f"{tree.top}: {count} patch{'es' * (count != 1)} applied to "
+            f"{tree.text} in place, {files} files")

@@ -15,13 +15,11 @@ import argparse
 import contextlib
 import email.utils
 import re
-import textwrap
 from pathlib import Path
 
 from tools.common import Failure, known_line, need_program
-from tools.cpython import stock as bases
-from tools.files import replace_files
-from tools.git import call, git
+from tools.cpython import stock
+from tools.git import git, identity
 from tools.patches import needs, series, targets
 from tools.patches.mails import DIFF
 
@@ -51,13 +49,13 @@ def run(args):
     author = _author()
     with _target(args, patches) as (target, version):
         mails = [_signed(mail, author) for mail in _mails(patches, target)]
-        _see_that_they_apply(mails, patches, target)
     write = _quilt if args.dep3 else _submission
     files = write(patches, mails, author, version)
-    replace_files({folder / name: content
-                   for name, content in files.items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     print(f"{folder}: {len(patches)} patches for CPython {version}, and "
-          + ("series" if args.dep3 else "0000-cover-letter.txt"))
+          + ("series" if args.dep3 else "0000-order.md"))
     if target.excludes:
         print(f"{', '.join(target.left_out)}: as in patches/, as that "
               f"CPython came without")
@@ -66,13 +64,11 @@ def run(args):
 
 def _author():
     """Return (name, address) of the author, as git is configured."""
-    # Without this, git makes an address of the names of user and machine.
-    done = call("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
-    found = re.match(r"(.+) <(.+)> \d", done.stdout.decode("utf-8", "replace"))
-    if done.returncode or not found:
+    found = identity("AUTHOR")
+    if not found:
         raise Failure("git does not know who submits the patches; tell it: "
                       "git config --global user.name NAME, and user.email")
-    return found.groups()
+    return found
 
 
 def _empty(name):
@@ -93,25 +89,15 @@ def _target(args, patches):
         with targets.named(args.tree, patches) as target:
             yield target, target.origin
         return
-    line, base = args.line, None
-    if line is None or targets.working_tree(line) is None:
-        base = _base(line)
-        line = base.line
-    source = targets.working_tree(line)
-    if source:
-        yield (targets.Target(line, line, source, "base", (), str(source)),
-               line)
-        return
-    yield (targets.Target(line, line, base.repo, "base", base.excludes,
-                          base.origin), base.version)
-
-
-def _base(line):
-    """Return the Base of a line, or the newest that can be had."""
     try:
-        return bases.newest() if line is None else bases.get(line)
-    except bases.Unavailable as exc:
-        raise Failure(f"{exc}; or name a checkout: --tree CHECKOUT") from exc
+        base = stock.get(args.line) if args.line else stock.newest()
+    except stock.Unavailable as exc:
+        raise Failure(f"{exc.what}; name a checkout: --tree CHECKOUT"
+                      ) from exc
+    source = targets.working_tree(base.line)
+    yield (targets.Target(base.line, base.line, source or base.repo, "base",
+                          () if source else base.excludes, base.origin),
+           base.version)
 
 
 def _mails(patches, target):
@@ -121,7 +107,7 @@ def _mails(patches, target):
         for patch in patches:
             before = stack.head
             after = stack.push(patch)
-            head, diffs = series.split(patch.mail(target.line), patch.name)
+            head, diffs = series.split(patch.mail(), patch.name)
             here = stack.concerned([diff.path for diff in diffs])
             yield head + b"".join(
                 git("diff-tree", "-p", "-U3", *DIFF, before, after, "--",
@@ -144,21 +130,11 @@ def _numbered(mail, number, count):
                   mail, count=1, flags=re.MULTILINE)
 
 
-def _see_that_they_apply(mails, patches, target):
-    with series.Stack(target.repo, target.start, target.line,
-                      target.excludes) as stack:
-        for patch, mail in zip(patches, mails):
-            stack.stage(mail, patch.name)
-            stack.commit(mail)
-
-
 def _submission(patches, mails, author, version):
     """Return {name: content} of what is sent upstream."""
     texts = patches[0].folder / "pr"
     told = [series.metadata(mail)[0] for mail in mails]
     files = {
-        # Not *.patch: git am takes it for a patch that is broken.
-        "0000-cover-letter.txt": _cover(texts, patches, mails, told, version),
         "0000-order.md": _text(texts / "order.md"),
         "whatsnew.rst": _text(texts / "whatsnew.rst", author=author[0]),
         "ACKS.txt": _text(texts / "acks.txt", author=author[0])}
@@ -184,37 +160,6 @@ def _text(path, **fields):
                       f"or write it") from exc
     return (text.format(**fields) if fields else text).encode(
         "utf-8", "surrogateescape")
-
-
-def _cover(texts, patches, mails, told, version):
-    width = len(str(len(mails)))
-    listing = [f"  {patch.name}\n    {headers['Subject']}"
-               for patch, headers in zip(patches, told)]
-    author = f"{told[-1]['Author']} <{told[-1]['Email']}>"
-    return _text(
-        texts / "cover.txt", zero="0" * 40, author=author,
-        date=told[-1]["Date"], none="0" * width, count=len(mails),
-        # A checkout's folder is nobody else's business.
-        version=version.partition(" in ")[0],
-        listing="\n".join(listing + [""] + _stat(mails)),
-        disclosure=textwrap.fill(
-            _text(texts / "disclosure.md").decode(), 72,
-            break_on_hyphens=False) + "\n")
-
-
-def _stat(mails):
-    """Return lines that tell how much of each file changes."""
-    totals = {}
-    for mail in mails:
-        for entry in git("apply", "--numstat", "-z", "-",
-                         stdin=mail).split(b"\0"):
-            if entry:
-                added, removed, path = entry.decode().split("\t")
-                total = totals.setdefault(path, [0, 0])
-                total[0] += int(added)
-                total[1] += int(removed)
-    return [f"  {added:5} + {removed:4} -  {path}"
-            for path, (added, removed) in sorted(totals.items())]
 
 
 def _quilt(patches, mails, author, version):

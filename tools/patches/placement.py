@@ -5,7 +5,6 @@ context a file can have several such places, and on another line of CPython
 the nearest may be a wrong one, in another function.
 """
 
-import os
 import re
 
 from tools.git import git, show
@@ -16,63 +15,27 @@ _HEADER = re.compile(rb"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?(.*)$",
 _NAMED = re.compile(rb"\b(?:class|def)\s+(\w+)")
 
 
-class Stray:
-    """A hunk that landed in another function than its header names.
-
-    Attributes: patch, target, path, number (of the hunk, from 1), function
-    (its name), ambiguous (whether the hunk's old lines are in the file more
-    than once).
-    """
-
-    def __init__(self, patch, target, path, number, function, ambiguous):
-        self.patch = patch
-        self.target = target
-        self.path = path
-        self.number = number
-        self.function = os.fsdecode(function)
-        self.ambiguous = ambiguous
-
-    def failure(self):
-        """Return this as an ApplyFailure."""
-        return ApplyFailure(
-            self.patch.name, self.target.line, self.path, self.number,
-            f"hunk {self.number}: its context is there more than once, and "
-            f"it would not land in {self.function}")
-
-    def __str__(self):
-        return (f"on {self.target.title} {self.patch.name}'s hunk "
-                f"{self.number} of {self.path} is not in {self.function}")
-
-
 def check(patch, target, before, after):
     """Raise ApplyFailure if a hunk of *patch* went to a wrong place.
 
     target: where it was applied, giving the commit *after* upon the commit
-    *before*.  Wrong is another function if the hunk's old lines are there
-    more than once.  Otherwise the function may just have another name on
-    that line: returns the list of such Stray hunks, to be looked at.
+    *before*.  Wrong is another function, if the hunk's old lines are there
+    more than once; else the function just has another name on that line.
     """
-    strays = [stray for diff in patch.diffs(target.line)
-              if diff.path.endswith(".py") and not diff.added
-              for stray in _strays(patch, target, diff, before, after)]
-    for stray in strays:
-        if stray.ambiguous:
-            raise stray.failure()
-    return strays
-
-
-def _strays(patch, target, diff, before, after):
-    content = show(target.repo, before, diff.path)
-    if content is None:
-        return
-    landed = {_function(header) for header in _HEADER.findall(git(
-        "diff-tree", "-p", f"-U{context(diff.text)}", "--no-renames",
-        before, after, "--", diff.path, repo=target.repo))}
-    for number, (header, old) in enumerate(hunks(diff.text), 1):
-        function = _function(header)
-        if function and function not in landed:
-            yield Stray(patch, target, diff.path, number, function,
-                        occurrences(old, content) > 1)
+    for diff in patch.diffs():
+        content = show(target.repo, before, diff.path)
+        if content is None or not diff.path.endswith(".py"):
+            continue
+        landed = {_function(header) for header in _HEADER.findall(git(
+            "diff-tree", "-p", f"-U{context(diff.text)}", "--no-renames",
+            before, after, "--", diff.path, repo=target.repo))}
+        for number, (header, old) in enumerate(hunks(diff.text), 1):
+            meant = _function(header)
+            if meant and meant not in landed and _times(old, content) > 1:
+                raise ApplyFailure(
+                    patch.name, target.line, f"{diff.path}, hunk {number}: "
+                    f"its context is there more than once, and it would not "
+                    f"land in {meant.decode()}")
 
 
 def _function(header):
@@ -100,12 +63,7 @@ def context(text):
     return most
 
 
-def occurrences(old, content):
+def _times(old, content):
     """Return how often whole lines of *content* equal *old*; overlapping."""
-    count, start = 0, 0
-    old, content = b"\n" + old, b"\n" + content
-    while True:
-        start = content.find(old, start)
-        if start < 0:
-            return count
-        count, start = count + 1, start + 1
+    pattern = b"(?=" + re.escape(b"\n" + old) + b")"
+    return len(re.findall(pattern, b"\n" + content))

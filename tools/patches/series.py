@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from tools.common import ROOT, Failure, need_program
-from tools.git import COMMITTER, call, commit_id, git, line as git_line
+from tools.git import COMMITTER, NOBODY, call, commit_id, git, line as git_line
 from tools.patches.needs import leave_out
 
 _DIFF = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
@@ -27,22 +27,16 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 class ApplyFailure(Failure):
-    """A patch does not apply.
+    """A patch does not apply; the message says where.
 
-    Attributes: patch (its name), file (path), hunk (its number within the
-    file, from 1, or None if the whole file is at fault), where (the text
-    of those three for people), pushed (what Stack.push_missing() had pushed).
+    Attributes: pushed (what Stack.push_missing() had pushed).
     """
 
     pushed = ()
 
-    def __init__(self, patch, line, file, hunk, why):
-        self.patch = patch
-        self.file = file
-        self.hunk = hunk
-        self.where = f"{file}, {why}" if file else why
+    def __init__(self, patch, line, where):
         on = f"to {line} " if line else ""
-        super().__init__(f"{patch} does not apply {on}at {self.where}")
+        super().__init__(f"{patch} does not apply {on}at {where}")
 
 
 class Diff:
@@ -69,28 +63,22 @@ class Patch:
     def __repr__(self):
         return f"<Patch {self.name}>"
 
-    def path(self, line=None):
-        """Return the file to apply to *line*: its override, if it has one."""
-        if line and self.overridden(line):
-            return self.folder / line / f"{self.name}.patch"
+    @property
+    def path(self):
+        """The file that holds the patch."""
         return self.folder / f"{self.name}.patch"
 
-    def overridden(self, line):
-        """Return whether *line* has a version of its own of this patch."""
-        return (self.folder / line / f"{self.name}.patch").is_file()
-
-    def mail(self, line=None):
-        """Return the patch for *line* as it is stored, in bytes."""
-        path = self.path(line)
+    def mail(self):
+        """Return the patch as it is stored, in bytes."""
         try:
-            return path.read_bytes()
+            return self.path.read_bytes()
         except OSError as exc:
-            raise Failure(f"{path} cannot be read: {exc.strerror}; restore "
-                          f"it: git checkout -- patches") from exc
+            raise Failure(f"{self.path} cannot be read: {exc.strerror}; "
+                          f"restore it: git checkout -- patches") from exc
 
-    def diffs(self, line=None):
+    def diffs(self):
         """Return the list of Diff, one per file, in the patch's order."""
-        return split(self.mail(line), self.name)[1]
+        return split(self.mail(), self.name)[1]
 
     @property
     def files(self):
@@ -139,26 +127,25 @@ def load(upto=None, *, folder=None, without=()):
     """
     folder = Path(folder or ROOT / "patches")
     patches = [Patch(name, folder) for name in _names(folder)]
-    if not patches:
-        raise Failure(f"{folder.name}/series lists no patch; restore it: "
-                      f"git checkout -- {folder.name}")
     for patch in patches:
-        if not patch.path().is_file():
-            raise Failure(f"{folder.name}/series lists {patch.name}, but "
-                          f"there is no {patch.path().name}; restore it: "
-                          f"git checkout -- {folder.name}")
+        patch.mail()    # fails if it is not there
     return leave_out(_up_to(upto, patches), without)
 
 
 def _up_to(upto, patches):
     if upto is None:
         return patches
-    names = [patch.name for patch in patches]
-    wanted = upto.removesuffix(".patch")
-    if wanted not in names:
-        raise Failure(f"there is no patch {upto}; the series has: "
-                      f"{', '.join(names)}")
-    return patches[:names.index(wanted) + 1]
+    last = find(upto.removesuffix(".patch"), patches)
+    return patches[:patches.index(last) + 1]
+
+
+def find(name, patches):
+    """Return the patch called *name*; Failure lists them all if none is."""
+    for patch in patches:
+        if patch.name == name:
+            return patch
+    raise Failure(f"there is no patch {name}; the series has: "
+                  f"{', '.join(patch.name for patch in patches)}")
 
 
 def _names(folder):
@@ -167,16 +154,16 @@ def _names(folder):
     except OSError as exc:
         raise Failure(f"{folder / 'series'} cannot be read: {exc.strerror}; "
                       f"restore it: git checkout -- {folder.name}") from exc
-    names = []
-    for entry in listed:
-        name = entry[:-len(".patch")]
-        if not entry.endswith(".patch") or not valid_name(name):
+    names = [entry[:-len(".patch")] for entry in listed]
+    for entry, name in zip(listed, names):
+        if (not entry.endswith(".patch") or not valid_name(name)
+                or names.count(name) > 1):
             raise Failure(f"{folder.name}/series: {entry} is not the name of "
-                          f"a patch (lower case, digits and '-', and .patch)")
-        if name in names:
-            raise Failure(f"{folder.name}/series lists {name} twice; remove "
-                          f"one")
-        names.append(name)
+                          f"a patch (lower case, digits and '-', and "
+                          f".patch), or is there twice")
+    if not names:
+        raise Failure(f"{folder.name}/series lists no patch; restore it: "
+                      f"git checkout -- {folder.name}")
     return names
 
 
@@ -185,12 +172,12 @@ def valid_name(name):
     return bool(_NAME.fullmatch(name)) and not name.endswith(".patch")
 
 
-def digest(patches, line=None):
-    """Return a hash, in hexadecimal, of what *patches* do to *line*."""
+def digest(patches):
+    """Return a hash, in hexadecimal, of what *patches* do."""
     state = hashlib.sha256()
     for patch in patches:
         state.update(patch.name.encode() + b"\0")
-        state.update(hashlib.sha256(patch.mail(line)).digest())
+        state.update(hashlib.sha256(patch.mail()).digest())
     return state.hexdigest()
 
 
@@ -225,11 +212,11 @@ class Stack:
     top, which is the one started from until something is pushed).
 
     repo: a work tree's top folder or a bare repository; start: the
-    revision to begin with; line: which CPython line that is (overrides
-    depend on it); excludes: path patterns, as git apply --exclude has them,
-    of what to leave out; committer: the variables GIT_COMMITTER_*, or None
-    for a fixed name and the author's date, so that equal patches on an
-    equal tree give equal ids on every machine.
+    revision to begin with; line: which CPython line that is, for messages;
+    excludes: path patterns, as git apply --exclude has them, of what to
+    leave out; committer: the variables GIT_COMMITTER_*, or None for a fixed
+    name and the author's date, so that equal patches on an equal tree give
+    equal ids on every machine.
     """
 
     def __init__(self, repo, start="base", line=None, excludes=(),
@@ -281,7 +268,7 @@ class Stack:
         so that commits and patches correspond.  Raises ApplyFailure, and
         then the stack is as it was.
         """
-        mail = patch.mail(self.line)
+        mail = patch.mail()
         self.stage(mail, patch.name)
         return self.commit(mail)
 
@@ -352,7 +339,7 @@ class Stack:
         shutil.copyfile(self._index, self._index + ".kept")
         try:
             for patch in reversed(patches):
-                mail = patch.mail(self.line)
+                mail = patch.mail()
                 paths = [diff.path for diff in split(mail, patch.name)[1]]
                 paths = essence(self.concerned(paths))
                 done = self._apply(mail, "--reverse", *self._options(paths))
@@ -377,17 +364,13 @@ class Stack:
         found = re.search(r"^error: patch failed: (.+):(\d+)$", said, re.M)
         if found:
             path, start = found.group(1), int(found.group(2))
-            number, header = _hunk(mail, path, start)
-            return ApplyFailure(name, self.line, path, number,
-                                f"hunk {number} ({header})")
-        found = re.search(r"^error: (.+): ([^:\n]+)$", said, re.M)
-        if found and found.group(1) in [
-                diff.path for diff in split(mail, name)[1]]:
-            why = found.group(2).replace(" in index", "")
-            return ApplyFailure(name, self.line, found.group(1), None, why)
-        first = said.strip().splitlines() or ["git says nothing"]
-        return ApplyFailure(name, self.line, "", None,
-                            first[0].replace("error: ", ""))
+            return ApplyFailure(name, self.line,
+                                f"{path}, {_hunk(mail, path, start)}")
+        # As "Lib/http/_channel.py: already exists in index".
+        found = re.search(r"^error: (.+: .+)$", said, re.M)
+        why = found.group(1) if found else said.strip() or "git says nothing"
+        return ApplyFailure(name, self.line, why.replace(" in index", "")
+                            .replace(": ", ", "))
 
 
 def essence(paths):
@@ -398,52 +381,45 @@ def essence(paths):
 
 
 def _hunk(mail, path, start):
-    """Return (number from 1, header) of the hunk at old line *start*."""
+    """Return, for people, the hunk of *path* at old line *start*."""
     for diff in split(mail)[1]:
         if diff.path != path:
             continue
         for number, match in enumerate(_HUNK.finditer(diff.text), 1):
             if int(match.group(1)) == start:
-                return number, os.fsdecode(match.group().strip())
-    return 1, f"at line {start}"
+                return f"hunk {number} ({os.fsdecode(match.group().strip())})"
+    return f"line {start}"
 
 
 def commit_onto(repo, patches, line, *, start="base", excludes=()):
     """Commit *patches* upon the revision *start* of the repository *repo*.
 
-    line: the CPython line, as "3.15", which decides about overrides.
-    excludes: path patterns to leave out, as git apply --exclude has them.
-    Returns the list of commit ids, one per patch.  No branch, index or work
-    tree of *repo* changes.  Raises ApplyFailure with patch, file and hunk.
+    line: the CPython line, as "3.15", for messages.  excludes: path
+    patterns to leave out, as git apply --exclude has them.  Returns the
+    list of commit ids, one per patch.  No branch, index or work tree of
+    *repo* changes.  Raises ApplyFailure with patch, file and hunk.
     """
     with Stack(repo, start, line, excludes) as stack:
         return [stack.push(patch) for patch in patches]
 
 
 def added_files(patches):
-    """Return {path: (mode, content in bytes)} of what *patches* add.
+    """Return {path: content in bytes} of what *patches* add.
 
     The end state of every file that is wholly the series' own, computed
     from the patches alone: on an empty tree, only their parts that concern
     those files.
     """
     added = {path for patch in patches for path in patch.added}
-    if not added:
-        return {}
     with empty_repository() as repo, Stack(repo, "base") as stack:
         for patch in patches:
             mine = [path for path in patch.files if path in added]
             if mine:
                 stack.stage(patch.mail(), patch.name, only=mine)
-        return dict(_contents(stack))
-
-
-def _contents(stack):
-    listed = stack.git("ls-files", "--stage", "-z").split(b"\0")
-    for entry in filter(None, listed):
-        info, path = entry.split(b"\t", 1)
-        mode, blob, _ = info.decode().split()
-        yield os.fsdecode(path), (mode, stack.git("cat-file", "blob", blob))
+        listed = stack.git("ls-files", "-z").split(b"\0")
+        return {os.fsdecode(path): stack.git("cat-file", "blob",
+                                             b":" + path)
+                for path in listed if path}
 
 
 @contextlib.contextmanager
@@ -453,11 +429,7 @@ def empty_repository():
         git("init", "--quiet", "--bare", "--template=", repo)
         tree = git_line("hash-object", "-t", "tree", "-w", "--stdin",
                         repo=repo, stdin=b"")
-        date = {"GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
-                "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z"}
-        env = {**COMMITTER, **date, "GIT_AUTHOR_NAME": "series",
-               "GIT_AUTHOR_EMAIL": "series@localhost"}
         commit = git_line("commit-tree", tree, "-m", "base", repo=repo,
-                          env=env)
+                          env=NOBODY)
         git("update-ref", "refs/tags/base", commit, repo=repo)
         yield Path(repo)

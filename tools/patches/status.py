@@ -1,9 +1,8 @@
 """Show which patch applies to which line.
 
 The table has a column for every CPython that is at hand below build/, and
-one for a tree that is named.  "override" is a patch that the line has a
-version of its own of, below patches/LINE.  Then comes which patch stands on
-which, for --without.  The exit status is 1 if a patch fails.
+one for a tree that is named.  Then comes which patch stands on which, for
+--without.  The exit status is 1 if a patch fails.
 """
 
 import argparse
@@ -12,8 +11,7 @@ import contextlib
 from tools.common import LINES, Failure, known_line, need_program
 from tools.patches import needs, placement, series, targets
 
-APPLIES, OVERRIDE, FAILS, BEHIND, HELD = (
-    "applies", "override", "FAILS", "-", "is there")
+APPLIES, FAILS, BEHIND, HELD = "applies", "FAILS", "-", "is there"
 
 
 def add_arguments(parser):
@@ -80,7 +78,7 @@ class Column:
                 return HELD
             self.failure = exc
             return FAILS
-        return OVERRIDE if patch.overridden(self.target.line) else APPLIES
+        return APPLIES
 
 
 def table(patches, columns):

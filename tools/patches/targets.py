@@ -3,7 +3,7 @@
 import contextlib
 
 from tools.common import LINES, Failure, build_dir, say
-from tools.cpython import stock as bases
+from tools.cpython import stock
 from tools.cpython.trees import Tree
 from tools.git import commit_id
 
@@ -75,7 +75,7 @@ def _base(line, fetch, missing):
         missing.append((line, f"not at hand: ./series build {line} gets it"))
         return None
     try:
-        return bases.get(line)
+        return stock.get(line)
     except Failure as exc:
         say(f"{line}: {exc}")
         missing.append((line, "cannot be had"))
@@ -86,11 +86,9 @@ def _base(line, fetch, missing):
 def named(folder, patches):
     """Give the Target of a tree that the user names."""
     tree = Tree(folder)
-    title = tree.top.name[:12]
+    title, origin = tree.top.name[:12], f"{tree.text} in {tree.top}"
     if tree.checkout:
-        yield Target(title, tree.line, tree.top, "HEAD", tree.excludes,
-                     f"{tree.text} in {tree.top}")
+        yield Target(title, tree.line, tree.top, "HEAD", (), origin)
         return
     with tree.shadow(patches) as repo:
-        yield Target(title, tree.line, repo, "base", tree.excludes,
-                     f"{tree.text} in {tree.top}")
+        yield Target(title, tree.line, repo, "base", (), origin)

@@ -7,11 +7,12 @@ import re
 from tools.common import say
 from tools.git import show
 from tools.patches import series
-from tools.suites import modules as suite, regrtest
+from tools.suites import modules, regrtest
 from tools.suites.regrtest import FAILED, PASSED, SKIPPED, Counts
 
-TIMEOUT = 30        # seconds for a module of which every test should fail
+TIMEOUT = 15        # seconds for a module of which every test should fail
 ALONE = 10          # seconds for one of its tests, if that did not end
+WAITING = 8         # such tests at a time: most only wait for their end
 _GUARD = re.compile(r"\s*# Guard:")
 # What http_peer.over_tls() appends to the name of a class.
 _OVER_TLS = re.compile(r"TLSv1_\d(?=\.)")
@@ -22,7 +23,7 @@ def run(report, base, patches, only=None):
 
     only: the name of the one patch to prove.
     """
-    chosen = patches if only is None else [suite.find(only, patches)]
+    chosen = patches if only is None else [series.find(only, patches)]
     commits = ["base", *series.commit_onto(base.repo, patches, base.line,
                                            excludes=base.excludes)]
     for number, patch in enumerate(patches):
@@ -45,74 +46,77 @@ class Proof:
         self.patch = patches[-1]
         self.before = before
         self.after = after
-        self.counts = Counts()
+        self.words = []     # PASSED, FAILED or SKIPPED
         self.wrong = []
 
     def run(self):
         """Run the suite with the patch, and its own tests without it."""
-        say(f"{self.base.version}: {self.patch.name}")
-        python = self.base.interpreter_at(self.after, "prefix")
-        tests = suite.run(self.report, self.base, python, self.patches,
-                          name=self.patch.name)
+        tests = self._suite()
         python = self.base.interpreter_at(self.before, "without")
         old = {module: regrtest.cases(python, module) or []
-               for module in suite.modules(self.patch.files)}
+               for module in modules.modules(self.patch.files)}
         new = {module: [name for name in tests
                         if name.startswith(f"{module}.")
                         and name not in old[module]] for module in old}
-        self._see_that_there_are_tests(new)
-        python = self.base.interpreter_at(self._mixture(), "without")
-        for module, names in new.items():
-            if names:
-                self._without(python, module, names)
-        if any(new.values()) or self.wrong:
-            self.report.tell(f"{self.patch.name} without", self.counts,
-                             self.wrong)
-
-    def _see_that_there_are_tests(self, new):
         code = [path for path in self.patch.files
                 if path.startswith("Lib/") and "/test/" not in path]
         if code and not any(new.values()):
             self._fail(f"{self.patch.name} changes {code[0]} and adds no "
                        f"test")
+        python = self.base.interpreter_at(self._mixture(), "without")
+        for module, names in new.items():
+            if names:
+                self._without(python, module, names)
+        if self.words:
+            self.report.tell(f"{self.patch.name} without", Counts(*map(
+                self.words.count, (PASSED, FAILED, SKIPPED))), self.wrong)
+
+    def _suite(self):
+        """Run the modules that the patch concerns; return {id: status}."""
+        python = self.base.interpreter_at(self.after, "prefix")
+        own = modules.own_modules(self.patches)
+        names = modules.concerned(
+            dict.fromkeys([*modules.STOCK, *own]), self.patch.files,
+            self.base.place / "prefix" / "Lib")
+        if not names:
+            say(f"{self.patch.name} concerns no test module")
+            return {}
+        return modules.run(self.report, self.base, python, self.patch.name,
+                           names, own)
 
     def _mixture(self):
         """Return a commit with the patch's tests, without the patch."""
         with series.Stack(self.base.repo, self.before) as stack:
-            told = stack.git("diff-tree", "-r", "-z", "--no-renames",
+            told = stack.git("diff-tree", "-p", "--binary", "--no-renames",
                              self.before, self.after, "--", "Lib/test")
-            fields = [field for field in told.split(b"\0") if field]
-            lines = [b" ".join(info.split()[1:4:2]) + b"\t" + path
-                     for info, path in zip(fields[::2], fields[1::2])]
-            stack.git("update-index", "-z", "--index-info",
-                      stdin=b"".join(line + b"\0" for line in lines))
-            return stack.commit(self.patch.mail(self.base.line))
+            if told:
+                stack.git("apply", "--cached", "-", stdin=told)
+            return stack.commit(self.patch.mail())
 
     def _without(self, python, module, names):
         """See that the tests *names* fail, each for itself."""
-        there = regrtest.cases(python, module)
-        if there is None:
+        if regrtest.cases(python, module) is None:
             self._fail(f"{module} cannot be imported without the patch, and "
                        f"a failed import proves nothing: import what is new "
                        f"in the tests")
             return
-        words = self._words(python, module, names)
+        words = self._run(python, module, names)
         guards = guarded(show(self.base.repo, self.after,
                               f"Lib/test/{module}.py").decode())
         for name in names:
             written = _OVER_TLS.sub("", ".".join(name.split(".")[1:]))
             self._judge(name, words.get(name), written in guards)
 
-    def _words(self, python, module, names):
+    def _run(self, python, module, names):
         """Return {id: status} of tests, of which some may never end."""
-        log = suite.log(self.base, f"{self.patch.name}-without/{module}")
+        log = modules.log(self.base, f"{self.patch.name}-without/{module}")
         words = self._try(python, module, names, log, TIMEOUT)
         alone = [name for name in names if name not in words]
 
         def try_alone(name):
             where = log.with_name(f"{name}.log")
             return self._try(python, module, [name], where, ALONE)
-        with concurrent.futures.ThreadPoolExecutor(regrtest.JOBS) as pool:
+        with concurrent.futures.ThreadPoolExecutor(WAITING) as pool:
             for told in pool.map(try_alone, alone):
                 words.update(told)
         return words
@@ -134,10 +138,8 @@ class Proof:
         return words
 
     def _judge(self, name, word, guard):
-        if word == SKIPPED:
-            self.counts.skipped += 1
-        elif word == (PASSED if guard else FAILED):
-            self.counts.passed += 1
+        if word == SKIPPED or word == (PASSED if guard else FAILED):
+            self.words.append(SKIPPED if word == SKIPPED else PASSED)
         elif word is None:
             self._fail(f"{name} does not get to run without the patch: what "
                        f"is set up for it fails, which proves nothing")
@@ -149,7 +151,7 @@ class Proof:
                        f"new, or needs a comment above it: # Guard: why")
 
     def _fail(self, text):
-        self.counts.failed += 1
+        self.words.append(FAILED)
         self.wrong.append(text)
 
 

@@ -1,71 +1,63 @@
-"""The virtual environment, in the cache, in which tests/ runs."""
+"""tests/, the tests of these tools: pytest in an environment of its own."""
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 
-from tools.common import ROOT, Failure, cache_dir, locked, say
+from tools.common import ROOT, Failure, cache_dir, locked, run as call, say
 from tools.suites.regrtest import Counts, environment
 
-NEEDED = ("pytest>=7", "blurb")
+NEEDED = ("pytest>=7", "pytest-xdist", "blurb")
 
 
 def python():
     """Return the Path of an interpreter that has pytest and blurb.
 
-    A virtual environment is made for it if need be.  Raises Failure, with
-    the command that installs what is missing.
+    A virtual environment is made for it, in the cache, if need be.  Raises
+    Failure, with the command that installs what is missing.
     """
-    version = "%d.%d" % sys.version_info[:2]
     what = hashlib.sha256("\n".join((sys.prefix, *NEEDED)).encode())
-    place = cache_dir() / f"venv-{version}-{what.hexdigest()[:8]}"
+    place = cache_dir() / "venv-{}.{}-{}".format(*sys.version_info[:2],
+                                                 what.hexdigest()[:8])
     program = place / "bin" / "python"
     with locked(place.with_name(f"{place.name}.lock"),
                 f"another ./series makes {place}; waiting for it"):
-        if not (place / "ready").exists() or not _works(program):
+        if not (place / "ready").exists() or _problem(
+                program, "-c", "import pytest, xdist, blurb"):
             _make(place, program)
     return program
 
 
-def _works(program):
-    return _call([program, "-c", "import pytest, blurb"]).returncode == 0
-
-
 def _make(place, program):
-    say(f"making a virtual environment with {' and '.join(NEEDED)}")
+    say(f"making a virtual environment with {', '.join(NEEDED)}")
     shutil.rmtree(place, ignore_errors=True)
-    version = "%d.%d" % sys.version_info[:2]
-    done = _call([sys.executable, "-m", "venv", place])
-    if done.returncode:
+    problem = _problem(sys.executable, "-m", "venv", place)
+    if problem:
         shutil.rmtree(place, ignore_errors=True)
         raise Failure(f"this Python cannot make a virtual environment "
-                      f"({_last(done)}); install what it lacks: apt-get "
-                      f"install python{version}-venv")
-    done = _call([program, "-m", "pip", "install", "--quiet",
-                  "--disable-pip-version-check", *NEEDED])
-    if done.returncode:
-        names = " ".join(f"'{name}'" for name in NEEDED)
-        raise Failure(f"pytest and blurb could not be installed "
-                      f"({_last(done)}); see that this works: {program} -m "
-                      f"pip install {names}")
+                      f"({problem}); install what it lacks: apt-get install "
+                      f"python3-venv")
+    problem = _problem(program, "-m", "pip", "install", "--quiet",
+                       "--disable-pip-version-check", *NEEDED)
+    if problem:
+        raise Failure(f"pytest could not be installed ({problem}); see that "
+                      f"this works: {program} -m pip install "
+                      f"{' '.join(map(repr, NEEDED))}")
     (place / "ready").touch()
 
 
-def _call(argv):
-    return subprocess.run(
-        [os.fspath(arg) for arg in argv], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace", env={name: value for name, value
-                               in os.environ.items()
-                               if not name.startswith("PYTHON")})
-
-
-def _last(done):
-    said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+def _problem(*argv):
+    """Run a program; return None if it ends well, else what it says."""
+    try:
+        done = call(argv, check=False, env=environment())
+    except Failure as exc:
+        return str(exc)
+    if done.returncode == 0:
+        return None
+    said = [line.strip() for line in (done.stdout + done.stderr).splitlines()
+            if line.strip()]
     wrong = [line for line in said if re.match("(?i)error", line)]
     return (wrong or said or [f"status {done.returncode}"])[-1][:200]
 
@@ -77,36 +69,20 @@ def run(program, log):
     lines for people).
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    report = log.with_suffix(".xml")
-    report.unlink(missing_ok=True)
     with open(log, "wb") as file:
         status = subprocess.run(
             [program, "-m", "pytest", "-p", "no:cacheprovider", "-m",
-             "not regression", f"--junit-xml={report}", "tests"], cwd=ROOT,
+             "not regression", "-n2", "-q", "-rfE", "tests"], cwd=ROOT,
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
             env={**environment(), "PYTHONDONTWRITEBYTECODE": "1"}).returncode
-    counts, failures = _read(report)
-    if status and not counts.failed:
-        # Such as an error while tests were collected, or none at all.
-        said = log.read_text("utf-8", "replace").strip().splitlines()
-        counts.failed += 1
-        failures.append(f"pytest: status {status}: "
-                        f"{said[-1] if said else 'nothing printed'}")
-    return counts, failures
-
-
-def _read(report):
-    counts, failures = Counts(), []
-    try:
-        suites = ElementTree.parse(report).getroot()
-    except (OSError, ElementTree.ParseError):
-        return counts, failures
-    for case in suites.iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
-            counts.failed += 1
-            failures.append(f"{case.get('classname')}.{case.get('name')}")
-        elif case.find("skipped") is not None:
-            counts.skipped += 1
-        else:
-            counts.passed += 1
-    return counts, failures
+    said = log.read_text("utf-8", "replace").strip().splitlines()
+    # "2 failed, 430 passed, 3 skipped in 61.05s"
+    last = said[-1] if said else "nothing printed"
+    told = {word: int(number) for number, word
+            in re.findall(r"(\d+) (passed|failed|skipped|errors?)", last)}
+    failures = [line.partition(" ")[2] for line in said
+                if line.startswith(("FAILED ", "ERROR "))]
+    if status and not failures:
+        failures.append(f"pytest: status {status}: {last}")
+    return Counts(told.get("passed", 0), len(failures),
+                  told.get("skipped", 0)), failures

@@ -1,18 +1,24 @@
 """Which test modules are run, and what is told about them."""
 
-from tools.common import Failure, build_dir, say
+import re
+
+from tools.common import build_dir, say
 from tools.suites import regrtest
 from tools.suites.regrtest import Counts
 
 # Every test module of CPython's that the series can affect, and that needs
-# no network.
+# no network.  Those that take longest come first.
 STOCK = (
-    "test_httplib", "test_urllib", "test_urllib2", "test_urllib2_localnet",
-    "test_urllib_response", "test_xmlrpc", "test_httpservers",
-    "test_http_cookiejar", "test_robotparser", "test_docxmlrpc",
-    "test_logging", "test_wsgiref", "test_sax", "test_xml_dom_xmlbuilder",
+    "test_xmlrpc", "test_logging", "test_httplib", "test_urllib",
+    "test_urllib2", "test_urllib2_localnet", "test_urllib_response",
+    "test_httpservers", "test_http_cookiejar", "test_robotparser",
+    "test_docxmlrpc", "test_wsgiref", "test_sax", "test_xml_dom_xmlbuilder",
     "test_audit", "test___all__",
 )
+# Of those that import everything, such as these, it is not asked.
+_ANY = ("test_audit", "test___all__")
+_IMPORT = re.compile(r"^(?:import (.+)|from (\S+) import (\([^)]*\)|.+))$",
+                     re.MULTILINE)
 SHOWN = 10      # failures that are named on the terminal
 
 
@@ -43,8 +49,7 @@ class Report:
             lines.append(f"  and {len(failures) - SHOWN} more")
         if failures and log and log.exists():
             lines.append(f"  all of it: {log}")
-        # In one piece, as another thread may be telling something.
-        print("\n".join(lines) + "\n", end="", flush=True)
+        print("\n".join(lines), flush=True)
 
     def close(self):
         """Print the last lines; return the exit status."""
@@ -59,44 +64,24 @@ class Report:
         return 0 if good else 1
 
 
-def run(report, base, python, patches, *, name, only=None):
-    """Run the suite with an interpreter that has *patches*; tell *report*.
+def run(report, base, python, title, names, own, **options):
+    """Run the test modules *names*, tell *report*; return {id: status}.
 
-    name: for titles and logs; only: names of the test modules to run, of
-    those that would be.  Returns {id: status} of all tests.
+    title: for people and the log's name; own: the modules of the series,
+    which have to run, with TLS.
     """
-    own = own_modules(patches)
-    groups = {"own": own, "CPython's": [one for one in STOCK
-                                        if one not in own]}
-    tests = {}
-    for group, names in groups.items():
-        names = [one for one in names if only is None or one in only]
-        if not names:
-            continue
-        say(f"{name}: {len(names)} test modules, {group}")
-        outcome = regrtest.run(python, names, log(
-            base, f"{name}-{'own' if group == 'own' else 'stock'}"))
-        regrtest.need_start(outcome)
-        if group == "own":
-            outcome.need_tls()
-            outcome.need_modules()
-        report.add(f"{name} {group}", outcome)
-        tests.update(outcome.tests)
-    return tests
+    say(f"{title}: {len(names)} test module{'s' * (len(names) != 1)}")
+    outcome = regrtest.run(python, names, log(
+        base, title.replace(" ", "-").replace("'", "")), **options)
+    regrtest.need_start(outcome)
+    outcome.need([name for name in names if name in own])
+    report.add(title, outcome)
+    return outcome.tests
 
 
 def log(base, name):
     """Return the Path of a log file."""
     return build_dir() / "logs" / base.version / f"{name}.log"
-
-
-def find(name, patches):
-    """Return the patch called *name*; Failure lists them all if none is."""
-    for patch in patches:
-        if patch.name == name:
-            return patch
-    raise Failure(f"there is no patch {name}; the series has: "
-                  f"{', '.join(patch.name for patch in patches)}")
 
 
 def own_modules(patches):
@@ -110,3 +95,44 @@ def modules(paths):
     names = [path[len("Lib/test/"):-len(".py")] for path in paths
              if path.startswith("Lib/test/test_") and path.endswith(".py")]
     return [name for name in names if "/" not in name]
+
+
+def concerned(names, paths, library):
+    """Return those of the test modules *names* that *paths* concern.
+
+    They are among the paths or import one of them, at once or by way of
+    other modules of the same packages.  library: the folder Lib/.
+    """
+    changed = {path[len("Lib/"):-len(".py")].replace("/", ".")
+               for path in paths
+               if path.startswith("Lib/") and path.endswith(".py")}
+    packages = {"test", *(name.partition(".")[0] for name in changed),
+                "http", "urllib", "xmlrpc", "logging", "wsgiref"}
+    known = {}
+
+    def reached(name):
+        """Return the modules that module *name* imports, with itself."""
+        if name not in known:
+            known[name] = {name}
+            for one in _imports(library, name):
+                if one.partition(".")[0] in packages:
+                    known[name] |= reached(one)
+        return known[name]
+    return [name for name in names if changed and (
+        name in _ANY or reached(f"test.{name}") & changed)]
+
+
+def _imports(library, name):
+    """Yield what the module *name* imports when it is imported itself.
+
+    Read as text: the Python that runs this may not know all of the syntax.
+    """
+    path = library / name.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not path.is_file():
+        return
+    text = re.sub(r"\\\n|#.*", "", path.read_text("utf-8"))
+    for plain, start, names in _IMPORT.findall(text):
+        yield from re.split(r"[\s,]+", plain or start)
+        for one in re.findall(r"\w+", names):
+            yield f"{start or name.rpartition('.')[0]}.{one}"

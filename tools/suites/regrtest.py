@@ -5,10 +5,11 @@ import re
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
+from typing import NamedTuple
 
 from tools.common import Failure
 
-JOBS = 2
+JOBS = 4            # more than processors: most tests wait most of the time
 TIMEOUT = 180       # seconds for one module
 
 # "0:00:03 load avg: 0.56 [ 7/11] test_http_cookiejar passed"
@@ -22,19 +23,15 @@ _NO_TLS = re.compile(r"\b(_?ssl|tls|openssl)", re.IGNORECASE)
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 
-class Counts:
+class Counts(NamedTuple):
     """How many tests passed, failed and were skipped."""
 
-    def __init__(self, passed=0, failed=0, skipped=0):
-        self.passed = passed
-        self.failed = failed
-        self.skipped = skipped
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
 
-    def __iadd__(self, other):
-        self.passed += other.passed
-        self.failed += other.failed
-        self.skipped += other.skipped
-        return self
+    def __add__(self, other):
+        return Counts(*map(sum, zip(self, other)))
 
     def __str__(self):
         return (f"{self.passed} passed, {self.failed} failed, "
@@ -66,18 +63,57 @@ class Outcome:
         return Counts(words.count(PASSED), len(self.failures),
                       words.count(SKIPPED))
 
-    def need_tls(self):
-        """Turn into failures what was skipped because TLS is missing."""
+    def need(self, modules):
+        """Turn into failures the tests of *modules* that had to run.
+
+        Those that were skipped because TLS is missing, and the modules that
+        were skipped as a whole.
+        """
         for name, reason in self.reasons.items():
-            if _NO_TLS.search(reason):
+            if name.split(".")[0] in modules and _NO_TLS.search(reason):
                 self.tests[name] = FAILED
                 self.failures.append(f"{name} could not run: {reason}")
-
-    def need_modules(self):
-        """Turn into failures the modules that were skipped as a whole."""
         for module, verdict in self.verdicts.items():
-            if verdict.startswith("skipped"):
+            if module in modules and verdict.startswith("skipped"):
                 self.failures.append(f"{module} could not run: {verdict}")
+
+    def read(self, report, modules):
+        """Take in what was printed and the report, a Path, of *modules*."""
+        said = self.log.read_text("utf-8", "replace")
+        self.verdicts = dict(_VERDICT.findall(said))
+        if report.is_file():    # else it did not get to its end
+            for case in ElementTree.parse(report).iter("testcase"):
+                self._add_case(case)
+        # What the report lacks: subtests, what is set up for several.
+        for what, name in dict.fromkeys(_WRONG.findall(said)):
+            if what.startswith(("setUp", "tearDown")):
+                self.failures.append(f"{what} of {name}")
+            elif self.tests.get(name) != FAILED:
+                self.tests[name] = FAILED
+                self.failures.append(name)
+        # Modules that failed although no test of theirs is known to.
+        failed = " ".join(self.failures)
+        for module in modules:
+            verdict = self.verdicts.get(module, "did not finish")
+            if not (verdict.startswith(("passed", "skipped"))
+                    or module in failed):
+                self.failures.append(f"{module} {verdict}")
+        if self.status and not self.failures:
+            self.failures.append(f"python -m test: status {self.status}")
+
+    def _add_case(self, case):
+        name = case.get("name", "").removeprefix("test.")
+        if " " in name or not name:
+            return      # a setUpClass, or a subtest failed: it was printed
+        if any(case.find(tag) is not None
+               for tag in ("failure", "error", "outcome")):
+            self.tests[name] = FAILED
+            self.failures.append(name)
+        elif case.find("skipped") is not None:
+            self.tests[name] = SKIPPED
+            self.reasons[name] = case.findtext("skipped") or ""
+        else:
+            self.tests[name] = PASSED
 
 
 def environment():
@@ -88,23 +124,20 @@ def environment():
             and not name.lower().endswith("_proxy")}
 
 
-def run(python, modules, log, *, strict=True, options=(), timeout=TIMEOUT):
+def run(python, modules, log, *, options=(), timeout=TIMEOUT):
     """Run test modules with the interpreter *python*; return an Outcome.
 
-    modules: names as "test_httplib"; log: Path of the file for everything
-    that is printed; strict: with warnings as errors, and an altered
-    environment a failure; options: further ones of "python -m test";
-    timeout: seconds per module.
+    Warnings are errors, and an altered environment is a failure.  modules:
+    names as "test_httplib"; log: Path of the file for everything that is
+    printed; options: further ones of "python -m test"; timeout: seconds per
+    module.
     """
-    if not modules:
-        return Outcome(log)
     log.parent.mkdir(parents=True, exist_ok=True)
     report = log.with_name(f"{log.stem}.xml")
     report.unlink(missing_ok=True)
-    argv = [python, *(["-bb", "-W", "error"] if strict else []), "-m", "test",
-            "-v", f"-j{JOBS}", "-u", "walltime", "--timeout", str(timeout),
-            "--junit-xml", report, *(["--fail-env-changed"] * strict),
-            *options, *modules]
+    argv = [python, "-bb", "-W", "error", "-m", "test", "-v", f"-j{JOBS}",
+            "-u", "walltime", "--timeout", timeout, "--fail-env-changed",
+            "--junit-xml", report, *options, *modules]
     outcome = Outcome(log)
     start = time.monotonic()
     with open(log, "wb") as file:
@@ -115,62 +148,8 @@ def run(python, modules, log, *, strict=True, options=(), timeout=TIMEOUT):
             stderr=subprocess.STDOUT, env=environment(),
             cwd=log.parent).returncode
     outcome.seconds = time.monotonic() - start
-    said = log.read_text("utf-8", "replace")
-    outcome.verdicts = dict(_VERDICT.findall(said))
-    _read_report(outcome, report)
-    _add_printed(outcome, said)
-    _add_modules(outcome, modules)
+    outcome.read(report, modules)
     return outcome
-
-
-def _read_report(outcome, report):
-    try:
-        suites = ElementTree.parse(report).getroot()
-    except (OSError, ElementTree.ParseError):
-        return      # the run did not get to its end, as its status tells
-    for case in suites.iter("testcase"):
-        name = short(case.get("name", ""))
-        if " " in name or not name:
-            continue    # a setUpClass, or a subtest failed: it was printed
-        word = outcome.tests[name] = _word(case)
-        if word == FAILED:
-            outcome.failures.append(name)
-        if word == SKIPPED:
-            outcome.reasons[name] = case.findtext("skipped") or ""
-
-
-def _add_printed(outcome, said):
-    """Add what the report lacks: subtests, what is set up for several."""
-    for what, name in dict.fromkeys(_WRONG.findall(said)):
-        if what.startswith(("setUp", "tearDown")):
-            outcome.failures.append(f"{what} of {name}")
-        elif outcome.tests.get(name) != FAILED:
-            outcome.tests[name] = FAILED
-            outcome.failures.append(name)
-
-
-def _word(case):
-    if (case.find("failure") is not None or case.find("error") is not None
-            or case.find("outcome") is not None):
-        return FAILED
-    return PASSED if case.find("skipped") is None else SKIPPED
-
-
-def short(name):
-    """Return a test's id without the package."""
-    return name.removeprefix("test.")
-
-
-def _add_modules(outcome, modules):
-    """Add the modules that failed although no test of theirs is known to."""
-    failed = " ".join(outcome.failures)
-    for module in modules:
-        verdict = outcome.verdicts.get(module, "did not finish")
-        if verdict.startswith(("passed", "skipped")) or module in failed:
-            continue
-        outcome.failures.append(f"{module} {verdict}")
-    if outcome.status and not outcome.failures:
-        outcome.failures.append(f"python -m test: status {outcome.status}")
 
 
 def cases(python, module):
@@ -179,11 +158,10 @@ def cases(python, module):
         [python, "-m", "test", "--list-cases", module], text=True,
         stdin=subprocess.DEVNULL, capture_output=True,
         env=environment(), errors="replace")
-    names = [short(line.strip()) for line in done.stdout.splitlines()
+    names = [line.strip().removeprefix("test.")
+             for line in done.stdout.splitlines()
              if line.startswith(f"test.{module}.")]
-    if done.returncode or not names:
-        return None
-    return names
+    return None if done.returncode or not names else names
 
 
 def need_start(outcome):

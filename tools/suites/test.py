@@ -27,11 +27,10 @@ from tools.common import (
     need_program,
     say,
 )
-from tools.cpython import stock as bases
+from tools.cpython import stock
 from tools.interpreters import build
 from tools.patches import series
-from tools.suites import eachpatch, local as runner, modules as suite, regrtest
-from tools.suites.modules import Report
+from tools.suites import eachpatch, local, modules
 from tools.suites.regrtest import Counts
 
 
@@ -48,23 +47,25 @@ def add_arguments(parser):
                         "--each-patch, only that patch")
     parser.add_argument("--no-local", action="store_true",
                         help="leave out this project's own tests, tests/")
-    parser.add_argument("--from", dest="named", metavar="WHERE",
-                        help="instead of a line, compile and run a directory "
-                        "or tarball with CPython's source")
+    parser.add_argument("--from", dest="named", metavar="DIR",
+                        help="instead of a line, compile and run a folder "
+                        "with CPython's source")
 
 
 def run(args):
     need_program("git")
     lines = _lines(args)
     patches = series.load()
-    local = not (args.no_local or args.each_patch or args.refleaks
-                 or args.only)
-    python = runner.python() if local else None
-    report = Report()
+    with_local = not (args.no_local or args.each_patch or args.refleaks
+                      or args.only)
+    python = local.python() if with_local else None
+    report = modules.Report()
     for line in lines:
         _run_line(report, line, patches, args)
-    if local:
-        _run_local(report, python)
+    if with_local:
+        say("tests/, with pytest")
+        log = build_dir() / "logs" / "pytest.log"
+        report.tell("tests/", *local.run(python, log), log)
     return report.close()
 
 
@@ -74,14 +75,14 @@ def _lines(args):
     if args.lines:
         return list(dict.fromkeys(args.lines))
     if args.each_patch:
-        return [bases.newest().line]
+        return [stock.newest().line]
     return list(LINES)
 
 
 def _run_line(report, line, patches, args):
     try:
-        base = bases.get(line, debug=args.refleaks, named=args.named)
-    except bases.Unavailable as exc:
+        base = stock.get(line, debug=args.refleaks, named=args.named)
+    except stock.Unavailable as exc:
         report.missing.append((line or args.named, exc.what))
         return
     report.lines += 1
@@ -98,35 +99,31 @@ def _run_line(report, line, patches, args):
 
 def _suite(report, base, patches, args):
     _, python = build.patched(base.line, named=args.named)
-    suite.run(report, base, python, patches, name=base.version,
-              only=_only(args.only, patches))
+    own = modules.own_modules(patches)
+    groups = {"own": own, "CPython's": [name for name in modules.STOCK
+                                        if name not in own]}
+    for group, names in groups.items():
+        names = _only(args.only, patches, names)
+        if names:
+            modules.run(report, base, python, f"{base.version} {group}",
+                        names, own)
 
 
-def _only(name, patches):
-    if name is None:
-        return None
-    names = suite.modules(suite.find(name, patches).files)
-    if not names:
-        raise Failure(f"{name} changes no test module")
-    return names
+def _only(patch, patches, names):
+    """Return those of *names* that *patch* changes; all if it is None."""
+    if patch is None:
+        return names
+    changed = modules.modules(series.find(patch, patches).files)
+    if not changed:
+        raise Failure(f"{patch} changes no test module")
+    return [name for name in names if name in changed]
 
 
-def _refleaks(report, base, patches, name):
+def _refleaks(report, base, patches, only):
     commit = series.commit_onto(base.repo, patches, base.line,
                                 excludes=base.excludes)[-1]
     python = base.interpreter_at(commit, "debug", debug=True)
-    names = ["test_httplib", *suite.own_modules(patches)]
-    only = _only(name, patches) or names
-    names = [one for one in names if one in only]
-    say(f"{base.version}: {len(names)} test modules, each six times")
-    outcome = regrtest.run(python, names, suite.log(base, "refleaks"),
-                           options=["-R", "3:3"], timeout=1800)
-    outcome.need_tls()
-    report.add(f"{base.version} refleaks", outcome)
-
-
-def _run_local(report, python):
-    say("tests/, with pytest")
-    log = build_dir() / "logs" / "pytest.log"
-    counts, failures = runner.run(python, log)
-    report.tell("tests/", counts, failures, log)
+    own = modules.own_modules(patches)
+    modules.run(report, base, python, f"{base.version} refleaks",
+                _only(only, patches, ["test_httplib", *own]), own,
+                options=["-R", "3:3"], timeout=1800)
