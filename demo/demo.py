@@ -108,7 +108,6 @@ class Outcome:
     answered     ids of POSTs that the client had the right answer to,
                  those that only opened a connection among them
     failures     the reason why, for each that failed
-    broken       how the client itself failed, or None
     received     id -> how often it arrived in full
     connections  how many the server accepted
     """
@@ -117,31 +116,21 @@ class Outcome:
         self.count = count
         self.answered = set()
         self.failures = []
-        self.broken = None
+        self.broken = None      # how the client itself failed
         self.received = collections.Counter()
         self.connections = 0
 
     @property
-    def reasons(self):
-        """What went wrong, each once."""
-        return sorted({*self.failures, *filter(None, [self.broken])})
-
-    @property
-    def twice(self):
-        """How many POSTs arrived in full more than once."""
-        return sum(times > 1 for times in self.received.values())
-
-    @property
     def figures(self):
         """What the table shows: failed, of how many, twice, connections."""
-        return (len(self.failures), self.count, self.twice,
-                self.connections)
+        twice = sum(times > 1 for times in self.received.values())
+        return len(self.failures), self.count, twice, self.connections
 
     @property
     def flawless(self):
         """No POST failed, and each arrived exactly once."""
         once = dict.fromkeys(self.answered, 1)
-        return not self.reasons and self.received == once
+        return not (self.failures or self.broken) and self.received == once
 
     def note(self, line, server):
         """Take in one *line* of the client's; return whether it's a report."""
@@ -250,7 +239,9 @@ def _print_reasons(names, rows):
     for side, name in enumerate(names):
         where = {}
         for label, outcomes in rows.items():
-            for reason in outcomes[side].reasons:
+            outcome = outcomes[side]
+            for reason in sorted({*outcome.failures, *filter(
+                    None, [outcome.broken])}):
                 where.setdefault(reason, []).append(label)
         for reason, labels in where.items():
             print(textwrap.fill(f"{name}: {reason} ({', '.join(labels)})",

@@ -137,7 +137,7 @@ def test_the_rest_is_the_interpreters_own(shared):
     assert out.split() == [str(base.library / "http" / "__init__.py"),
                            str(base.library / "http" / "server.py")]
     assert sorted(path.name for path in inside(env).rglob("*.py")) == [
-        "__init__.py", "_probe.py", "client.py", "client.py"]
+        "__init__.py", "_probe.py", "client.py"]
 
 
 def test_one_finder_in_front(shared):
@@ -241,11 +241,6 @@ def test_changed_interpreter_is_told(env, base):
     assert err == (f"persistent-http: {base.client} has changed since {env} "
                    f"was made, where the older one with patches is in use; "
                    f"renew it: ./series venv --upgrade {env}")
-
-
-def test_change_of_the_time_alone_is_none(env, base):
-    os.utime(base.client, ns=(0, 0))
-    assert start(env, "-c", "pass") == ("", "")
 
 
 @pytest.mark.parametrize("change", [

@@ -4,7 +4,7 @@ make() computes them from an interpreter's own files; install() puts them
 into a virtual environment, with overlay_hook.py, which makes them come
 first, as a package:
 
-    site-packages/_persistent_http/             hook, modules/, stock/, without
+    site-packages/_persistent_http/             hook, modules/, stock, without
     site-packages/_persistent_http.pth          starts the hook
 """
 
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tools import git
 from tools.common import Failure, run, say
+from tools.interpreters import overlay_hook
 from tools.patches import series
 from tools.places import remove
 
-HOOK = Path(__file__).with_name("overlay_hook.py")
 PACKAGE = "_persistent_http"
 
 # Nothing that a program would import.
@@ -96,20 +96,19 @@ def install(site, python, modules, library, version, without=()):
     fresh = site / f".{PACKAGE}.new"
     remove(fresh)
     fresh.mkdir()
-    shutil.copyfile(HOOK, fresh / "__init__.py")
+    shutil.copyfile(overlay_hook.__file__, fresh / "__init__.py")
     for name, content in modules.items():
-        for folder in "modules", "stock":
-            (fresh / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (fresh / "modules" / name).parent.mkdir(parents=True, exist_ok=True)
         (fresh / "modules" / name).write_bytes(content)
-        if (Path(library) / name).exists():
-            shutil.copy2(Path(library) / name, fresh / "stock" / name)
-            # The original may be read-only, and removing has to be easy.
-            (fresh / "stock" / name).chmod(0o644)
+    (fresh / "stock").write_text("".join(
+        f"{name} {overlay_hook.state(Path(library) / name)}\n"
+        for name in modules))
     (fresh / "without").write_text("\n".join(without))
     # Now, as whoever uses it may not be allowed to write here.
     run([python, "-IB", "-m", "compileall", "-q", fresh / "modules",
          fresh / "__init__.py"], cwd=os.sep)
-    _swap(fresh, site / PACKAGE)
+    remove(site / PACKAGE)
+    fresh.rename(site / PACKAGE)
     name, text = f"{PACKAGE}.pth", f"import {PACKAGE}; {PACKAGE}.install()\n"
     if version >= _START_FILES:
         name, text = f"{PACKAGE}.start", f"{PACKAGE}:install\n"
@@ -118,17 +117,4 @@ def install(site, python, modules, library, version, without=()):
 
 def left_out(site):
     """Return the names of the patches that install() was told of."""
-    try:
-        return (site / PACKAGE / "without").read_text().split()
-    except FileNotFoundError:       # of an earlier version
-        return []
-
-
-def _swap(fresh, place):
-    """Put the folder *fresh* in *place*."""
-    old = place.with_name(f".{place.name}.old")
-    remove(old)
-    if place.exists():
-        place.rename(old)
-    fresh.rename(place)
-    remove(old)
+    return (site / PACKAGE / "without").read_text().split()

@@ -3,7 +3,7 @@
 Written by ./series venv.  Beside this file:
 
     modules/PACKAGE/NAME.py   the modules with the patches, and new ones
-    stock/PACKAGE/NAME.py     what they were made from, with its time stamp
+    stock                     what they were made from: name, size and time
 
 A package of the standard library that has a folder in modules/ looks there
 for its modules first; the package itself, and everything else, stays the
@@ -57,47 +57,32 @@ def install():
         # What starts earlier, such as another .pth file, may import too.
         if name in sys.modules:
             extend(name, getattr(sys.modules[name], "__path__", None))
-    changed = next(changes(packages), None)
-    if changed is not None:
-        from shlex import quote  # rarely needed
-        warn(f"{changed} has changed since {sys.prefix} was made, where the "
+    path = changed()
+    if path is not None:
+        from shlex import quote     # rarely needed
+        warn(f"{path} has changed since {sys.prefix} was made, where the "
              f"older one with patches is in use; renew it: ./series venv "
              f"--upgrade {quote(sys.prefix)}")
 
 
-def changes(packages):
-    """Yield the files of the standard library that are no longer *stock*."""
-    for package in packages:
-        for name in os.listdir(os.path.join(MODULES, package)):
-            path = os.path.join(LIBRARY, package, name)
-            if name.endswith(".py") and not same(
-                    path, os.path.join(STOCK, package, name)):
-                yield path
+def changed():
+    """Return a file that is no longer what modules were made from."""
+    with open(STOCK) as file:
+        for line in file:
+            name, _, then = line.rstrip("\n").partition(" ")
+            path = os.path.join(LIBRARY, name)
+            if state(path) != then:
+                return path
+    return None
 
 
-def same(path, stock):
-    """Return whether two files are equal; a missing one equals no file."""
-    now, then = status(path), status(stock)
-    if now is None or then is None:
-        return now is then
-    if now.st_size != then.st_size:
-        return False
-    if now.st_mtime_ns == then.st_mtime_ns:
-        return True
-    # Copying and unpacking can change the time alone.
-    return content(path) == content(stock)
-
-
-def status(path):
+def state(path):
+    """Return the size and time of a file, "None" if there is none."""
     try:
-        return os.stat(path)
+        status = os.stat(path)
+        return "%d %d" % (status.st_size, status.st_mtime_ns)
     except OSError:
-        return None
-
-
-def content(path):
-    with open(path, "rb") as file:
-        return file.read()
+        return "None"
 
 
 def warn(message):
