@@ -16,7 +16,6 @@ from faketree import edit, git, snapshot
 from tools import common
 from tools.common import Failure
 from tools.cpython import compile, stock
-from tools.cpython.stock import Unavailable
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"),
                                 reason="needs make")
@@ -193,11 +192,6 @@ def test_named_checkout(fake, tree):
     assert git(tree, "worktree", "list").count("\n") == 1
 
 
-def test_named_line_differs(fake, tree):
-    with pytest.raises(Failure, match="is CPython 3.13.15, not 3.14; leave "):
-        stock.get("3.14", named=tree)
-
-
 def test_named_is_newer_than_all_lines(fake, tmp_path, capsys):
     tree = faketree.plain_tree(tmp_path / "main", (3, 16, 0))
     fakearchive.add_build(tree)
@@ -231,13 +225,6 @@ def test_source_package(fake):
     assert (source / "mine").exists()
 
 
-def test_too_old_a_source(fake):
-    fake.add_source("trixie", "3.13", "3.13.5-2")
-    with pytest.raises(Unavailable, match="the source of CPython 3.13 cannot "
-                       "be had .*; name a source tree or checkout: --from "):
-        stock.source_tree()
-
-
 def test_interrupted_source(fake, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -248,12 +235,6 @@ def test_interrupted_source(fake, monkeypatch):
             stock.source_tree()
     source = stock.source_tree()
     assert [entry.name for entry in source.parent.iterdir()] == ["source"]
-
-
-def test_source_tree_of_a_named_one(fake, tree):
-    source = stock.source_tree("3.13", named=tree)
-    assert git(source, "status", "--porcelain") == ""
-    assert (source / "Python" / "main.c").exists()
 
 
 def test_compiled_source_package(fake):

@@ -119,26 +119,6 @@ def test_fresh(fake):
     assert (common.build_dir() / "3.15" / "source").exists()
 
 
-def test_older_downloads_go(fake):
-    """Those of that line, once a newer one is there."""
-    fake.add_python("sid", "3.14", "3.14.10-1")
-    stock.get("3.14")
-    stock.get("3.15")
-    before = downloads()
-    fake.add_python("sid", "3.15", "3.15.3-1")
-    assert downloads() == before
-    fake.forget()
-    stock.get("3.15", fresh=True)
-    assert downloads() == {name.replace("3.15.2-1", "3.15.3-1")
-                           for name in before}
-
-
-def downloads():
-    return {path.name for path in (
-        common.cache_dir() / "packages" / "python3.15").iterdir()
-        if path.is_file()}
-
-
 @pytest.mark.parametrize("damage", [
     lambda place: (place / "base.json").unlink(),
     lambda place: (place / "base.json").write_text("{"),
@@ -271,26 +251,6 @@ def test_interpreter_that_does_not_start(fake):
     for _ in range(2):
         with pytest.raises(Failure, match="does not start: boom; make it "):
             base.interpreter_at("base", "stock")
-
-
-def test_program_that_cannot_be_relocated(fake):
-    """It is tried right after patchelf, in each order of its steps."""
-    calls = fake.top / "calls"
-    fake.program("patchelf", f'echo "$1" >> {calls}; echo /lib/ld.so')
-    fake.add_python("sid", "3.15", "3.15.3-1", b"\x7fELF and no more")
-    with pytest.raises(Failure, match=r"python3.15 from Debian's packages "
-                       r"does not start here \(Exec format error\)"):
-        stock.get("3.15")
-    assert calls.read_text().split() == [
-        "--print-interpreter", "--force-rpath", "--set-interpreter",
-        "--set-interpreter", "--force-rpath"]
-
-
-def test_colon_in_the_path(fake, tmp_path, monkeypatch):
-    (tmp_path / "a:b").mkdir()
-    monkeypatch.setattr(common, "ROOT", tmp_path / "a:b")
-    with pytest.raises(Failure, match="has a colon in it; move"):
-        stock.get("3.15")
 
 
 WAITER = """\

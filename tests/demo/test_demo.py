@@ -160,15 +160,6 @@ def test_a_crash_after_the_last_post_is_a_failure(interpreter, capsys):
     assert "patched: exit status 3: no message (FIN, RST," in text
 
 
-def test_a_client_that_cannot_start_fails_every_post(interpreter, capsys):
-    status = demo.demonstrate(sys.executable,
-                              interpreter("import no_such_module"), count=2)
-    text = capsys.readouterr().out
-    assert status == 1
-    assert rows(text)["all"][1] == (10, 10, 0, 0)
-    assert "patched: exit status 1: ModuleNotFoundError" in text
-
-
 def test_what_it_prints_fits_79_columns(capsys):
     demo._print_heads(["stock 3.15.0rc1+", "patched 3.15.0rc1+"])
     outcome = demo.Outcome(demo.MAX_COUNT)
@@ -263,15 +254,6 @@ def test_orderly_ends(label):
 def test_rst():
     with pytest.raises(ConnectionResetError):
         ended(way_called("RST"))
-
-
-def test_408():
-    assert ended(way_called("408, then FIN")).startswith(b"HTTP/1.1 408 ")
-
-
-def test_tls_without_close_notify():
-    with pytest.raises(ssl.SSLError, match="(?i)eof"):
-        ended(way_called("TLS bare FIN"))
 
 
 def test_only_whole_posts_count():

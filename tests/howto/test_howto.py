@@ -157,23 +157,6 @@ def test_examples(line, path, title, examples):
                 f"{path.name}:{example.number} prints\n{printed}")
 
 
-def test_the_examples_are_found():
-    assert len(WITH_EXAMPLES) >= 7
-    assert sum(len(examples) for _, _, examples in WITH_EXAMPLES) >= 8
-
-
-def test_no_document_is_too_long():
-    for path, _ in documents():
-        assert len(path.read_text("utf-8").splitlines()) <= 500, path
-
-
-def test_an_example_that_is_not_found_is_a_failure():
-    for wrong in (".. code-block:: pycon\n\n   >>> 1\n", "   >>> 1\n",
-                  ".. code-block:: none\n\n   text of nothing\n"):
-        with pytest.raises(AssertionError):
-            sections("Title\n=====\n\n" + wrong)
-
-
 # The table.
 
 class Row:

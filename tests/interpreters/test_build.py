@@ -114,15 +114,6 @@ def test_build_of_a_series_that_does_not_help(fake, monkeypatch, capsys):
     assert "does not keep its promise" in err
 
 
-def test_next_line_if_the_newest_cannot_be_had(fake, capsys):
-    fake.change(gone=["python3.15_3.15.2-1_amd64.deb"])
-    assert call("python") == 0
-    out, err = capsys.readouterr()
-    assert out.endswith("build/3.14/patched/usr/bin/python3.14\n")
-    assert "no packages of CPython 3.15" in err
-    assert "trying another line" in err
-
-
 def test_no_line_can_be_had(fake, capsys):
     (fake.bin / "apt-get").unlink()
     assert call("python") == 1
@@ -217,19 +208,6 @@ def test_working_tree_is_left_alone(fake):
     assert build.working_tree("3.13") == source
     assert (faketree.snapshot(source),
             git(source, "show-ref", "--head")) == before
-
-
-def test_interrupted_working_tree(fake, monkeypatch):
-    fake.add_source("sid", "3.13", "3.13.15-1")
-
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
-    with monkeypatch.context() as patch:
-        patch.setattr(build, "commit_onto", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            build.working_tree("3.13")
-    source = build.working_tree("3.13")
-    assert git(source, "log", "--format=%s", "base..series").count("\n") == 3
 
 
 def test_working_tree_of_a_named_one(fake, tree):

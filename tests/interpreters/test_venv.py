@@ -123,13 +123,6 @@ def test_patched_modules_come_first(shared, options):
     assert err == ""
 
 
-def test_patches_and_new_modules(shared):
-    env = shared[1]
-    out, _ = start(env, "-c", "import http.client, http._probe; "
-                   "print(http.client.PATCHED, http._probe.SEEN)")
-    assert out == "True probe"
-
-
 def test_the_rest_is_the_interpreters_own(shared):
     base, env = shared
     out, _ = start(env, "-c", "import http, http.server, email; "
@@ -138,13 +131,6 @@ def test_the_rest_is_the_interpreters_own(shared):
                            str(base.library / "http" / "server.py")]
     assert sorted(path.name for path in inside(env).rglob("*.py")) == [
         "__init__.py", "_probe.py", "client.py"]
-
-
-def test_one_finder_in_front(shared):
-    out, _ = start(shared[1], "-c", "import sys; print(*["
-                   "type(one).__module__ for one in sys.meta_path])")
-    assert out.split()[0] == overlay.PACKAGE
-    assert out.split().count(overlay.PACKAGE) == 1
 
 
 def test_child_processes(shared, tmp_path):
@@ -168,16 +154,6 @@ if __name__ == "__main__":
     assert (out.splitlines(), err) == ([mine, mine], "")
 
 
-def test_another_package_of_that_name(shared, tmp_path):
-    env = shared[1]
-    mine = tmp_path / "mine" / "http"
-    mine.mkdir(parents=True)
-    (mine / "__init__.py").touch()
-    (mine / "client.py").touch()
-    out, _ = start(env, "-c", WHERE, PYTHONPATH=str(mine.parent))
-    assert out == str(mine / "client.py")
-
-
 def test_it_can_be_moved_and_removed(make, base, folder, tmp_path):
     before = fakebase.faketree.snapshot(base.top)
     assert make(tmp_path / "a b" / "env") == 0
@@ -188,18 +164,6 @@ def test_it_can_be_moved_and_removed(make, base, folder, tmp_path):
     out, err = start(tmp_path / "moved", "-c", WHERE)
     assert out.startswith(f"{tmp_path / 'moved'}{os.sep}")
     assert err == ""
-
-
-def test_what_it_prints(make, tmp_path, capsys):
-    (tmp_path / "env").mkdir()
-    assert make() == 0
-    version = "%d.%d.%d" % sys.version_info[:3]
-    assert capsys.readouterr().out == f"""\
-{tmp_path}/env: CPython {version}, and before its own modules these:
-  http._probe
-  http.client
-use it:   {tmp_path}/env/bin/python PROGRAM
-"""
 
 
 def test_the_callers_environment_decides_nothing(make, tmp_path,
@@ -243,15 +207,6 @@ def test_changed_interpreter_is_told(env, base):
                    f"renew it: ./series venv --upgrade {env}")
 
 
-@pytest.mark.parametrize("change", [
-    lambda base: base.client.unlink(),
-    lambda base: (base.client.parent / "_probe.py").touch(),
-])
-def test_module_that_goes_or_comes(env, base, change):
-    change(base)
-    assert "has changed since" in start(env, "-c", "pass")[1]
-
-
 def test_upgrade(env, base, upgrade):
     fix(base)
     (inside(env).parent / "installed.py").touch()
@@ -282,15 +237,6 @@ def test_upgrade_to_what_the_series_does_not_fit(env, base, upgrade, capsys):
     assert upgrade(env) == 1
     assert "skip-interim does not apply to " in failure(capsys)
     assert fakebase.faketree.snapshot(env) == before
-
-
-def test_upgrade_of_one_whose_python_is_gone(env, base, upgrade, capsys):
-    base.python.unlink()
-    capsys.readouterr()
-    assert upgrade(env) == 1
-    assert failure(capsys) == (
-        f"{env}/bin/python is a link to {base.python}, which does "
-        f"not exist; remove {env} and make it anew")
 
 
 # What cannot be done.
@@ -365,16 +311,6 @@ def test_partly_patched(make, base, tmp_path, capsys):
     out, _ = start(tmp_path / "env", "-c", "import http.client as c; "
                    "print(c.PATCHED, c._probe.SEEN)")
     assert out == "True probe"
-
-
-def test_python_that_cannot_make_any(base, folder, tmp_path, monkeypatch,
-                                     capsys, make):
-    monkeypatch.setattr(venv, "OLDEST", (3, 9))
-    python = pretended(tmp_path / "p", has_venv=False)
-    (tmp_path / "http").mkdir()
-    shutil.copy(base.client, tmp_path / "http")
-    assert make(python=python) == 1
-    assert "cannot make virtual environments; install" in failure(capsys)
 
 
 def occupied(tmp_path):

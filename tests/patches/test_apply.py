@@ -1,7 +1,6 @@
 """./series apply: all of it, or one clear line and nothing changed."""
 
 import shutil
-import subprocess
 
 import pytest
 
@@ -91,18 +90,6 @@ def test_merged_upstream(project, made, repo, plain):
 
 
 # From wherever, whoever.
-
-def test_from_another_folder_and_through_links(project, repo, tmp_path):
-    (tmp_path / "tree link").symlink_to(repo)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "series").symlink_to(project / "series")
-    done = subprocess.run(
-        [tmp_path / "bin" / "series", "apply", "../tree link"],
-        cwd=tmp_path / "bin", capture_output=True, text=True,
-        env=faketree.environment(), stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr
-    assert git(repo, "branch", "--show-current") == "persistent-http\n"
-
 
 def test_inside_a_git_command(project, repo, tmp_path):
     """As from a hook or an alias, with GIT_DIR of another repository."""
@@ -223,37 +210,6 @@ def test_branch_exists(project, repo, option, branch):
 def test_impossible_branch(project, repo):
     before = state(repo)
     assert "no possible name" in refused(project, repo, "--branch", "a..b")
-    assert state(repo) == before
-
-
-def conflict(repo):
-    """Leave a change on the branch side that conflicts with main."""
-    git(repo, "checkout", "--quiet", "-b", "side")
-    faketree.edit(repo, "Misc/ACKS", "Everyone", "Nobody")
-    faketree.commit(repo, "side")
-    git(repo, "format-patch", "--quiet", "-1", "-o", repo.parent / "mails")
-    git(repo, "checkout", "--quiet", "main")
-    faketree.edit(repo, "Misc/ACKS", "Everyone", "Somebody")
-    faketree.commit(repo, "main")
-
-
-@pytest.mark.parametrize("what, command", [
-    ("an am or a rebase", ["am", "{mails}/0001-side.patch"]),
-    ("a rebase", ["rebase", "side"]),
-    ("a merge", ["merge", "side"]),
-    ("a cherry-pick", ["cherry-pick", "side"]),
-    ("a revert", ["revert", "--no-edit", "HEAD~2"]),
-])
-def test_in_progress(project, repo, what, command):
-    conflict(repo)
-    if what == "a revert":
-        faketree.edit(repo, "Misc/ACKS", "Somebody", "Anybody")
-        faketree.commit(repo, "more")
-        command = ["revert", "--no-edit", "HEAD~1"]
-    git(repo, *(word.format(mails=repo.parent / "mails")
-                for word in command), check=False)
-    before = state(repo)
-    assert f"series: {what} is in progress" in refused(project, repo)
     assert state(repo) == before
 
 

@@ -259,77 +259,51 @@ def test_wrong_place(project, work, lines):
 
 # What is refused.
 
-def test_uncommitted(project, work, lines):
+def commit_look(work, message):
     edit(work, "Lib/http/_probe.py", "Look.", "Look!")
-    assert "changes that are not committed (Lib/http/_probe.py)" in refused(
-        project)
+    faketree.commit(work, message)
 
 
-def test_forgotten_file(project, work, lines):
-    faketree.write(work, "Lib/test/test_http_new.py", "pass\n")
-    assert "test_http_new.py" in refused(project)
-    assert "is not committed" in refused(project)
-
-
-def test_commit_without_name(project, work, lines):
-    edit(work, "Misc/ACKS", "Everyone", "Everyone and I")
-    faketree.commit(work, "Me too")
-    assert "\"Me too\" has no name" in refused(project)
-
-
-def test_unsquashed_fixup(project, work, lines):
-    edit(work, "Lib/http/_probe.py", "Look.", "Look!")
-    git(work, "commit", "--quiet", "--all", "--fixup", "HEAD~1")
-    assert "is to be squashed first: git rebase" in refused(project)
-
-
-def test_same_name_twice(project, work, lines):
-    edit(work, "Lib/http/_probe.py", "Look.", "Look!")
-    faketree.commit(work, "More\n\nPatch: probe")
-    assert "the second one named probe" in refused(project)
-
-
-def test_bad_name(project, work, lines):
-    edit(work, "Lib/http/_probe.py", "Look.", "Look!")
-    faketree.commit(work, "More\n\nPatch: ../probe")
-    assert "../probe is no name for a patch" in refused(project)
-
-
-def test_bytecode(project, work, lines):
-    """As "git add --all" takes it, where nothing ignores it."""
-    (work / "Lib/http/__pycache__").mkdir()
-    (work / "Lib/http/__pycache__/x.cpython-313.pyc").write_bytes(b"\0\1\2")
-    faketree.commit(work, "gh-4: More\n\nPatch: more")
-    assert "has Lib/http/__pycache__/x.cpython-313.pyc" in refused(project)
-
-
-def test_merge(project, work, lines):
+def merge(work):
     git(work, "checkout", "--quiet", "-b", "side", "base")
     edit(work, "Misc/ACKS", "Everyone", "Nobody")
     faketree.commit(work, "side")
     git(work, "checkout", "--quiet", "main")
     git(work, "merge", "--quiet", "--no-edit", "side")
-    assert "has the merge" in refused(project)
 
 
-def test_no_commits(project, work, lines):
-    git(work, "reset", "--quiet", "--hard", "base")
-    assert "has no commit after its base" in refused(project)
+def add_bytecode(work):
+    (work / "Lib/http/__pycache__").mkdir()
+    (work / "Lib/http/__pycache__/x.cpython-313.pyc").write_bytes(b"\0\1\2")
+    faketree.commit(work, "gh-4: More\n\nPatch: more")
 
 
-def test_rebase_in_progress(project, work, lines):
-    (work / ".git/rebase-merge").mkdir()
-    assert "a rebase is in progress" in refused(project)
+@pytest.mark.parametrize("do, said", [
+    (lambda work: edit(work, "Lib/http/_probe.py", "Look.", "Look!"),
+     "changes that are not committed (Lib/http/_probe.py)"),
+    (lambda work: faketree.write(work, "Lib/test/test_http_new.py", "pass\n"),
+     "Lib/test/test_http_new.py in "),
+    (lambda work: commit_look(work, "Me too"), "\"Me too\" has no name"),
+    (lambda work: commit_look(work, "fixup! gh-2: Look before sending"),
+     "is to be squashed first: git rebase"),
+    (lambda work: commit_look(work, "More\n\nPatch: probe"),
+     "the second one named probe"),
+    (lambda work: commit_look(work, "More\n\nPatch: ../probe"),
+     "../probe is no name for a patch"),
+    (add_bytecode, "has Lib/http/__pycache__/x.cpython-313.pyc"),
+    (merge, "has the merge"),
+    (lambda work: git(work, "reset", "--quiet", "--hard", "base"),
+     "has no commit after its base"),
+    (lambda work: (work / ".git/rebase-merge").mkdir(),
+     "a rebase is in progress"),
+])
+def test_refused(project, work, lines, do, said):
+    do(work)
+    assert said in refused(project)
 
 
 def test_which_working_tree(project, lines, monkeypatch, work):
-    monkeypatch.setattr(targets, "working_tree", lambda line: None)
-    assert refused(project) == (
-        "there is no working tree; make one: ./series tree 3.13")
+    assert refused(project, "3.14") == (
+        "there is no working tree of 3.14; make one: ./series tree 3.14")
     monkeypatch.setattr(targets, "working_tree", lambda line: work)
     assert "say which: ./series refresh 3.13" in refused(project)
-
-
-# A checkout that ./series apply changed.
-
-# The views.

@@ -173,19 +173,6 @@ def test_what_cannot_run_has_failed(line, run, body, said):
     assert lines[-1].startswith("1 passed, 1 failed,")
 
 
-def test_hang(line, run, monkeypatch):
-    monkeypatch.setattr(regrtest, "TIMEOUT", 1)
-    monkeypatch.setattr(regrtest.run, "__kwdefaults__",
-                        {**regrtest.run.__kwdefaults__, "timeout": 1})
-    add_feature(line, "    def test_it(self):\n"
-                "        import threading\n"
-                "        threading.Event().wait()\n")
-    status, lines = run("3.15", "--no-local")
-    assert status == 1
-    assert ("  FAILED test_feature_one worker non-zero exit code (Exit code "
-            "1)") in lines
-
-
 def test_series_that_does_not_apply(line, run, monkeypatch):
     faketree.edit(line.repo, "Lib/feature.py", "return 0", "return 1")
     faketree.commit(line.repo, "one")
