@@ -5,9 +5,12 @@ space, diff and mail options) and the GIT_* variables of a surrounding git
 command must not decide what the series looks like or where it lands.
 """
 
+import contextlib
 import os
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 
 from tools.common import ROOT, Failure, need_program
 
@@ -136,3 +139,20 @@ def show(repo, revision, path):
     """Return the content of *path* at *revision*; None if it is not there."""
     done = call("cat-file", "blob", f"{revision}:{path}", repo=repo)
     return done.stdout if done.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def repository_of(files):
+    """Give a temporary bare repository; its tag base has {path: bytes}."""
+    with tempfile.TemporaryDirectory(prefix="series-") as repo:
+        git("init", "--quiet", "--bare", "--template=", repo)
+        listed = b""
+        for path, content in files.items():
+            blob = git("hash-object", "-w", "--stdin", repo=repo,
+                       stdin=content).strip()
+            listed += b"100644 %b\t%b\0" % (blob, os.fsencode(path))
+        git("update-index", "-z", "--index-info", repo=repo, stdin=listed)
+        commit = line("commit-tree", line("write-tree", repo=repo), "-m",
+                      "base", repo=repo, env=NOBODY)
+        git("update-ref", "refs/tags/base", commit, repo=repo)
+        yield Path(repo)

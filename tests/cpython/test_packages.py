@@ -197,24 +197,6 @@ def test_gone_from_the_archive(fake):
         "to compile: ./series build 3.15 --from DIR")
 
 
-def test_too_old(fake):
-    fake.add_python("trixie", "3.13", "3.13.5-2")
-    with pytest.raises(Unavailable, match="3.13.5-2 is older than the"):
-        stock.get("3.13")
-    assert not [line for line in fake.logged() if "3.13" in line]
-
-
-def test_line_that_no_suite_has(fake):
-    with pytest.raises(Unavailable, match="3.14 .*Release file"):
-        stock.get("3.14")
-
-
-def test_no_apt(fake):
-    (fake.bin / "apt-get").unlink()
-    with pytest.raises(Unavailable, match="no apt here, .*--from DIR$"):
-        stock.get("3.15")
-
-
 @pytest.mark.parametrize("program, package", [
     ("git", "git"), ("dpkg-deb", "dpkg"), ("tar", "tar")])
 def test_missing_program(fake, program, package):

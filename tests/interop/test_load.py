@@ -1,36 +1,17 @@
 """interop/load.py: that it holds, and that it would see if it did not."""
 
 import re
-import subprocess
 import sys
 
 import pytest
+from programs import interpreter, run as run_program
 
-from tools.common import LINES, ROOT, build_dir
-from tools.patches.series import load
-
-PROGRAM = ROOT / "interop" / "load.py"
-
-pytestmark = pytest.mark.skipif(
-    "persistent-handler" not in [patch.name for patch in load()],
-    reason="the series has no persistent-handler yet")
-
-
-def interpreter(line):
-    python = build_dir() / line / "patched" / "usr" / "bin" / f"python{line}"
-    if not python.exists():
-        pytest.skip(f"not at hand: ./series build {line} gets it")
-    return python
+from tools.common import LINES
 
 
 def run(python, *args, change="", requests=100):
-    code = (f"import runpy, sys\n{change}\n"
-            f"sys.argv[0] = {str(PROGRAM)!r}\n"
-            f"runpy.run_path(sys.argv[0], run_name='__main__')")
-    return subprocess.run(
-        [python, "-E", "-s", "-B", "-W", "error", "-c", code,
-         "--requests", str(requests), *args],
-        stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=120)
+    return run_program("load.py", python, "--requests", str(requests), *args,
+                       change=change)
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -1,41 +1,18 @@
 """interop/pipeline.py: that it holds, and would see if it did not."""
 
 import re
-import subprocess
 import sys
 
 import pytest
+from programs import interpreter, run
 
-from tools.common import LINES, ROOT, build_dir
-from tools.patches.series import load
-
-PROGRAM = ROOT / "interop" / "pipeline.py"
-
-pytestmark = pytest.mark.skipif(
-    "pipelining" not in [patch.name for patch in load()],
-    reason="the series has no pipelining yet")
-
-
-def interpreter(line):
-    python = build_dir() / line / "patched" / "usr" / "bin" / f"python{line}"
-    if not python.exists():
-        pytest.skip(f"not at hand: ./series build {line} gets it")
-    return python
-
-
-def run(python, *args, change=""):
-    code = (f"import runpy, sys\n{change}\n"
-            f"sys.argv[0] = {str(PROGRAM)!r}\n"
-            f"runpy.run_path(sys.argv[0], run_name='__main__')")
-    return subprocess.run(
-        [python, "-E", "-s", "-B", "-W", "error", "-c", code, *args],
-        stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=120)
+from tools.common import LINES
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_rules_hold(line):
     # 1,000 requests, as the default has it: with few ahead and all ahead.
-    done = run(interpreter(line), "--depth", "20", "1000")
+    done = run("pipeline.py", interpreter(line), "--depth", "20", "1000")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert re.match(r"pipeline: 1,000 PUTs of 30 kB, each answered with "
                     r"200 kB before the next is read, CPython "
@@ -92,14 +69,14 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_is_wrong_is_seen(name):
     depth, change, said = CHANGES[name]
-    done = run(interpreter(LINES[-1]), f"--depth={depth}",
+    done = run("pipeline.py", interpreter(LINES[-1]), f"--depth={depth}",
                f"--requests={depth}", "--timeout=2", change=change)
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(f"^a rule is broken: {said}", done.stdout, re.M)
 
 
 def test_an_interpreter_without_pipelining():
-    done = run(sys.executable)
+    done = run("pipeline.py", sys.executable)
     if not done.returncode:
         pytest.skip("this Python has the series")
     assert done.returncode == 1

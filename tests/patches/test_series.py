@@ -1,6 +1,5 @@
 """The series is loaded, and becomes the commits that git am would make."""
 
-import subprocess
 
 import pytest
 
@@ -144,45 +143,6 @@ def test_context_must_match(patches, repo):
     with pytest.raises(series.ApplyFailure, match="^skip-interim"):
         series.commit_onto(repo, series.load(folder=patches), "3.13",
                            start="HEAD")
-
-
-def test_hostile_configuration(patches, repo, tmp_path, monkeypatch):
-    loaded = series.load(folder=patches)
-    wanted = series.commit_onto(repo, loaded, "3.13")
-    hostile(repo, tmp_path, monkeypatch)
-    assert series.commit_onto(repo, loaded, "3.13") == wanted
-
-
-def hostile(repo, tmp_path, monkeypatch):
-    """Settings of a user and of a surrounding git that must not matter."""
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    for name in ("pre-commit", "commit-msg", "applypatch-msg", "post-commit",
-                 "pre-applypatch", "post-checkout", "reference-transaction",
-                 "post-applypatch", "prepare-commit-msg"):
-        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
-        (hooks / name).chmod(0o755)
-    settings = tmp_path / "gitconfig"
-    for key, value in {
-            "commit.gpgSign": "true", "gpg.program": "/bin/false",
-            "core.hooksPath": hooks, "core.autocrlf": "true",
-            "apply.whitespace": "error", "apply.ignoreWhitespace": "change",
-            "am.threeWay": "true", "am.keepcr": "true",
-            "core.whitespace": "tab-in-indent,cr-at-eol",
-            "diff.noprefix": "true", "user.useConfigOnly": "true",
-            "i18n.commitEncoding": "latin-1", "color.ui": "always",
-            "mailinfo.scissors": "true", "diff.external": "/bin/false",
-            "format.signOff": "true"}.items():
-        subprocess.run(["git", "config", "--file", settings, key, value],
-                       check=True)
-        subprocess.run(["git", "-C", repo, "config", key, value], check=True)
-    for name, value in {
-            "GIT_CONFIG_GLOBAL": settings, "GIT_DIR": tmp_path / "nowhere",
-            "GIT_INDEX_FILE": tmp_path / "index", "GIT_WORK_TREE": tmp_path,
-            "GIT_AUTHOR_DATE": "nonsense", "GIT_COMMITTER_DATE": "nonsense",
-            "GIT_EXTERNAL_DIFF": "/bin/false",
-            "GIT_AUTHOR_NAME": "Somebody"}.items():
-        monkeypatch.setenv(name, str(value))
 
 
 def test_held(patches, repo):

@@ -180,7 +180,8 @@ def need_apt(program="apt-get"):
     path = shutil.which(program)
     if path is None:
         raise Unavailable("there is no apt here, as on macOS, Fedora or in "
-                          "some containers")
+                          "some containers", "name a CPython source tree or "
+                          "checkout to compile: ./series build --from DIR")
     return path
 
 

@@ -80,7 +80,8 @@ def _fetch(line, debug):
         return suite.fetch(store, *specs), version, suite
     except Unavailable as exc:
         raise Unavailable(
-            f"no packages of CPython {line} from Debian's archive ({exc})",
+            f"no packages of CPython {line} from Debian's archive "
+            f"({exc.what})",
             f"name a source tree or checkout to compile: ./series build "
             f"{line} --from DIR") from exc
 

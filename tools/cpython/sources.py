@@ -29,7 +29,7 @@ def fetch(line, folder):
             _unpack(tarball, folder)
     except Unavailable as exc:
         raise Unavailable(
-            f"the source of CPython {line} cannot be had ({exc})",
+            f"the source of CPython {line} cannot be had ({exc.what})",
             "name a source tree or checkout: --from DIR") from exc
     return version, f"source package {version} of {suite}"
 

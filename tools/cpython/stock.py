@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tools import git
 from tools.common import LINES, Failure, build_dir, need_program, say
-from tools.cpython import compile, packages, sources
+from tools.cpython import compile, download, packages, sources
 from tools.cpython.download import Unavailable
 from tools.cpython.trees import Tree
 from tools.cpython.worktrees import belongs, commit_base, move
@@ -193,6 +193,7 @@ def get(line=None, *, debug=False, named=None, configure=None,
 
 def newest(**options):
     """Return get(LINE, **options) for the newest LINE that can be had."""
+    download.need_apt()
     return first_of(LINES[::-1], lambda line: get(line, **options))
 
 

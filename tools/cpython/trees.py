@@ -1,10 +1,7 @@
 """A CPython source tree or checkout: its version, and whose patches fit."""
 
-import contextlib
 import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 
 from tools import git
@@ -46,26 +43,15 @@ class Tree:
                           f"{dotted(OLDEST)} or newer")
         self.line, self.newer = line_of(self.version)
 
-    @contextlib.contextmanager
     def shadow(self, patches):
         """Give a temporary repository with the files *patches* touch.
 
         Its commit tagged base has them as the tree has them.
         """
         paths = {path for patch in patches for path in patch.files}
-        with tempfile.TemporaryDirectory(prefix="series-") as scratch:
-            scratch = Path(scratch)
-            git.git("init", "--quiet", "--template=", scratch)
-            for name in sorted(paths):
-                source, target = self.top / name, scratch / name
-                if os.path.lexists(source):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(source, target)
-            git.git("add", "--all", "--force", ".", repo=scratch)
-            git.git("commit", "--quiet", "--allow-empty", "--no-verify",
-                    "-m", "base", repo=scratch, env=git.NOBODY)
-            git.git("tag", "base", repo=scratch)
-            yield scratch
+        return git.repository_of({
+            path: (self.top / path).read_bytes() for path in sorted(paths)
+            if (self.top / path).is_file()})
 
 
 def dotted(version):

@@ -41,13 +41,10 @@ def make(library, line, *, folder=None, without=()):
                if any(map(_wanted, patch.files))]
     paths = sorted({path for patch in patches for path in patch.files
                     if _wanted(path)})
-    with series.empty_repository() as repo, series.Stack(
+    before = {path: (Path(library) / _inside(path)).read_bytes()
+              for path in paths if (Path(library) / _inside(path)).is_file()}
+    with git.repository_of(before) as repo, series.Stack(
             repo, "base", line, EXCLUDES) as stack:
-        before = {}
-        for path in paths:
-            before[path] = _read(Path(library) / _inside(path))
-            if before[path] is not None:
-                _stage(stack, path, before[path])
         pushed, there = stack.push_missing(patches)
         if not pushed:
             return {}
@@ -55,7 +52,7 @@ def make(library, line, *, folder=None, without=()):
             say(f"{patch.name}: already in this CPython, skipped")
         after = {path: git.show(repo, stack.head, path) for path in paths}
     return {_inside(path): content for path, content in after.items()
-            if content != before[path]}
+            if content != before.get(path)}
 
 
 def _wanted(path):
@@ -69,20 +66,6 @@ def _inside(path):
         raise Failure(f"{path} cannot be put before the standard library's "
                       f"without changing that; only modules of packages can")
     return inside
-
-
-def _read(path):
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _stage(stack, path, content):
-    blob = git.line("hash-object", "-w", "--stdin", repo=stack.repo,
-                    stdin=content)
-    stack.git("update-index", "--add", "--cacheinfo",
-              f"100644,{blob},{path}")
 
 
 def install(site, python, modules, library, version, without=()):

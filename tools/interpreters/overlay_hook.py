@@ -59,7 +59,7 @@ def install():
             extend(name, getattr(sys.modules[name], "__path__", None))
     path = changed()
     if path is not None:
-        from shlex import quote     # rarely needed
+        from shlex import quote  # rarely needed
         warn(f"{path} has changed since {sys.prefix} was made, where the "
              f"older one with patches is in use; renew it: ./series venv "
              f"--upgrade {quote(sys.prefix)}")

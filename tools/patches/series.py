@@ -7,7 +7,6 @@ interruption leaves nothing behind.  What comes out is what a plain "git
 am" would have committed; as with it, every line of context has to match.
 """
 
-import contextlib
 import fnmatch
 import hashlib
 import os
@@ -15,9 +14,10 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.common import ROOT, Failure, need_program
-from tools.git import COMMITTER, NOBODY, call, commit_id, git, line as git_line
+from tools.git import COMMITTER, call, commit_id, git, repository_of
 from tools.patches.needs import leave_out
 
 _DIFF = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
@@ -39,18 +39,12 @@ class ApplyFailure(Failure):
         super().__init__(f"{patch} does not apply {on}at {where}")
 
 
-class Diff:
-    """What one patch does to one file.
+class Diff(NamedTuple):
+    """What one patch does to one file."""
 
-    Attributes: path, text (bytes, from its "diff --git" line on), added
-    (whether the patch creates the file).
-    """
-
-    def __init__(self, path, text):
-        self.path = path
-        self.text = text
-        header = _HUNK.split(text, maxsplit=1)[0]
-        self.added = b"\nnew file mode " in header
+    path: str
+    text: bytes     # from its "diff --git" line on
+    added: bool     # whether the patch creates the file
 
 
 class Patch:
@@ -114,7 +108,9 @@ def split(mail, name="the patch"):
         if named != b"a" + named[1:half] + b" b" + named[1:half]:
             raise Failure(f"{name} renames a file or has an unusual name: "
                           f"{os.fsdecode(named)}; write it without")
-        diffs.append(Diff(os.fsdecode(named[2:half]), text))
+        header = _HUNK.split(text, maxsplit=1)[0]
+        diffs.append(Diff(os.fsdecode(named[2:half]), text,
+                          b"\nnew file mode " in header))
     return mail[:starts[0]], diffs
 
 
@@ -411,7 +407,7 @@ def added_files(patches):
     those files.
     """
     added = {path for patch in patches for path in patch.added}
-    with empty_repository() as repo, Stack(repo, "base") as stack:
+    with repository_of({}) as repo, Stack(repo, "base") as stack:
         for patch in patches:
             mine = [path for path in patch.files if path in added]
             if mine:
@@ -420,16 +416,3 @@ def added_files(patches):
         return {os.fsdecode(path): stack.git("cat-file", "blob",
                                              b":" + path)
                 for path in listed if path}
-
-
-@contextlib.contextmanager
-def empty_repository():
-    """Give a temporary bare repository with an empty commit tagged base."""
-    with tempfile.TemporaryDirectory(prefix="series-") as repo:
-        git("init", "--quiet", "--bare", "--template=", repo)
-        tree = git_line("hash-object", "-t", "tree", "-w", "--stdin",
-                        repo=repo, stdin=b"")
-        commit = git_line("commit-tree", tree, "-m", "base", repo=repo,
-                          env=NOBODY)
-        git("update-ref", "refs/tags/base", commit, repo=repo)
-        yield Path(repo)

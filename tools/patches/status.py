@@ -83,12 +83,10 @@ class Column:
 
 def table(patches, columns):
     """Return the table as text."""
-    first = max(len(patch.name) for patch in patches) + 2
     rows = [["patch"] + [column.target.title for column in columns]]
     rows += [[patch.name] + [column.words[number] for column in columns]
              for number, patch in enumerate(patches)]
     widths = [max(map(len, row)) + 2 for row in zip(*rows)]
-    widths[0] = first
     return "".join("".join(word.ljust(width) for word, width
                            in zip(row, widths)).rstrip() + "\n"
                    for row in rows)

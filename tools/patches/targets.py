@@ -1,6 +1,8 @@
 """The trees that the series has to apply to, as far as they are at hand."""
 
 import contextlib
+from pathlib import Path
+from typing import NamedTuple
 
 from tools.common import LINES, Failure, build_dir, say
 from tools.cpython import stock
@@ -8,23 +10,15 @@ from tools.cpython.trees import Tree
 from tools.git import commit_id
 
 
-class Target:
-    """One tree to apply the series to.
+class Target(NamedTuple):
+    """One tree to apply the series to."""
 
-    Attributes: title (for a table: "3.13", "3.13 source"), line, repo,
-    start (the stock tree's commit), excludes, origin (for people).
-    """
-
-    def __init__(self, title, line, repo, start, excludes, origin):
-        self.title = title
-        self.line = line
-        self.repo = repo
-        self.start = start
-        self.excludes = tuple(excludes)
-        self.origin = origin
-
-    def __repr__(self):
-        return f"<Target {self.title}>"
+    title: str          # for a table: "3.13", "3.13 source"
+    line: str
+    repo: Path
+    start: str          # the stock tree's commit
+    excludes: tuple     # path patterns that the tree has no place for
+    origin: str         # for people
 
     @property
     def left_out(self):
