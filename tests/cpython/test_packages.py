@@ -13,7 +13,7 @@ from faketree import git
 from tools import common
 from tools.common import ROOT, Failure
 from tools.cpython import stock
-from tools.cpython.stock import Unavailable
+from tools.cpython.download import Unavailable
 
 
 @pytest.fixture

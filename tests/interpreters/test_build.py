@@ -12,7 +12,6 @@ from demo import demo
 from faketree import git
 from tools import cli, common
 from tools.interpreters import build
-from tools.places import remove
 
 
 @pytest.fixture
@@ -119,9 +118,10 @@ def test_no_line_can_be_had(fake, capsys):
     assert call("python") == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == ("series: there is no apt here, as on macOS, Fedora or in "
-                   "some containers; name a CPython source tree or checkout "
-                   "to compile: ./series build --from DIR\n")
+    assert err == ("series: no packages of CPython 3.15 from Debian's archive"
+                   " (there is no apt here, as on macOS, Fedora or in some "
+                   "containers); name a source tree or checkout to compile: "
+                   "./series build 3.15 --from DIR\n")
 
 
 def test_failing_patch_is_no_reason_for_an_older_line(fake, capsys):
@@ -215,22 +215,3 @@ def test_working_tree_of_a_named_one(fake, tree):
     source = build.working_tree(named=tree)
     assert source == common.build_dir() / "3.13" / "source"
     assert git(source, "log", "--format=%s", "base..").count("\n") == 3
-
-
-def test_which_working_tree(fake, capsys):
-    """The oldest line's, or the one that is there."""
-    fake.add_source("sid", "3.14", "3.14.10-1")
-    fake.add_source("sid", "3.15", "3.15.2-1")
-    assert call("tree") == 0
-    assert capsys.readouterr().out.endswith("/3.14/source\n")
-    remove(common.build_dir() / "3.14")
-    source = build.working_tree("3.15")
-    assert call("tree") == 0
-    assert capsys.readouterr().out == f"{source}\n"
-    build.working_tree("3.14")
-    assert call("tree") == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines()[-1] == (
-        "series: there are working trees of 3.14, 3.15; say which: ./series "
-        "tree 3.14")

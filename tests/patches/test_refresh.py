@@ -302,8 +302,6 @@ def test_refused(project, work, lines, do, said):
     assert said in refused(project)
 
 
-def test_which_working_tree(project, lines, monkeypatch, work):
+def test_no_working_tree(project, lines, work):
     assert refused(project, "3.14") == (
         "there is no working tree of 3.14; make one: ./series tree 3.14")
-    monkeypatch.setattr(targets, "working_tree", lambda line: work)
-    assert "say which: ./series refresh 3.13" in refused(project)

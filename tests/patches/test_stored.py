@@ -9,7 +9,7 @@ import pytest
 import faketree
 from tools.common import ROOT, build_dir
 from tools.interpreters import build
-from tools.patches import series, targets, views
+from tools.patches import needs, series, targets, views
 from tools.suites import modules, regrtest
 
 README = "This is Python version 3.15.2\n"
@@ -82,15 +82,23 @@ def test_blurb_takes_the_news_entries(patches, tmp_path):
 
 # For plain pytest; ./series test runs all of it, on every line.
 
+FREE = [patch.name for patch in series.load() if not any(
+    patch.name in names
+    for names in needs.closure(needs.read(ROOT / "patches")).values())]
+
+
 @pytest.mark.regression
+@pytest.mark.parametrize("without", [None, *FREE])
 @pytest.mark.parametrize("line", targets.LINES)
-def test_on_a_line_at_hand(line, patches):
+def test_on_a_line_at_hand(line, without):
+    """All of it, and without each patch that can be left out alone."""
     if not (build_dir() / line / "base.json").is_file():
         pytest.skip(f"not at hand: ./series build {line} gets it")
-    base, python = build.patched(line)
-    own = modules.own_modules(patches)
-    outcome = regrtest.run(python, own,
-                           modules.log(base, f"{base.version}-pytest"))
+    left_out = [without] if without else []
+    base, python = build.patched(line, without=left_out)
+    own = modules.own_modules(series.load(without=left_out))
+    outcome = regrtest.run(python, own, modules.log(
+        base, f"{base.version}-pytest-{without}"))
     outcome.need(own)
     assert outcome.failures == []
     assert outcome.counts.passed

@@ -10,6 +10,7 @@ import faketree
 from faketree import git
 from tools.common import Failure
 from tools.cpython import stock
+from tools.cpython.download import Unavailable
 from tools.interpreters import build
 from tools.patches import series
 from tools.suites import eachpatch, local, modules, regrtest, test
@@ -56,7 +57,7 @@ def line(tmp_path, monkeypatch):
     def get(line=None, *, debug=False, named=None):
         if line == "3.15":
             return base
-        raise stock.Unavailable(f"{line} cannot be had")
+        raise Unavailable(f"{line} cannot be had")
     monkeypatch.setattr(stock, "get", get)
     monkeypatch.setattr(build, "patched", lambda line, named=None: (
         base, base.interpreter_at("main", "patched")))

@@ -180,8 +180,7 @@ def need_apt(program="apt-get"):
     path = shutil.which(program)
     if path is None:
         raise Unavailable("there is no apt here, as on macOS, Fedora or in "
-                          "some containers", "name a CPython source tree or "
-                          "checkout to compile: ./series build --from DIR")
+                          "some containers")
     return path
 
 

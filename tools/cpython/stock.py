@@ -21,9 +21,8 @@ that the user names in a folder called after it:
 from pathlib import Path
 
 from tools import git
-from tools.common import LINES, Failure, build_dir, need_program, say
-from tools.cpython import compile, download, packages, sources
-from tools.cpython.download import Unavailable
+from tools.common import LINES, Failure, build_dir
+from tools.cpython import compile, packages, sources
 from tools.cpython.trees import Tree
 from tools.cpython.worktrees import belongs, commit_base, move
 from tools.places import alone_in, hard_link, link, remove, trouble
@@ -172,42 +171,22 @@ class TreeBase(Base):
         return None
 
 
-def get(line=None, *, debug=False, named=None, configure=None,
-        fresh=False):
+def get(line=None, *, debug=False, named=None, configure=None, fresh=False):
     """Return the Base of a CPython line, fetched or built if need be.
 
-    line: as "3.15"; with *named* it may be None.  debug: see that there is
-    a debug interpreter.  named: a folder with CPython's source, to compile;
-    None for Debian's archive.  configure: arguments for configure, to
-    compile the archive's source; None for its binary packages.  fresh: make
-    it anew, of what can be had by now.  Raises Unavailable if it cannot be
-    had, Failure if something else is wrong.
+    line: as "3.15"; None for the newest, or that of *named*.  debug: see
+    that there is a debug interpreter.  named: a folder with CPython's
+    source, to compile; None for Debian's archive.  configure: arguments for
+    configure, to compile the archive's source; None for its binary
+    packages.  fresh: make it anew, of what can be had by now.  Raises
+    Unavailable if it cannot be had, Failure if something else is wrong.
     """
-    need_program("git")
     if named is not None:
         return _from_named(line, named, configure or (), fresh)
+    line = line or LINES[-1]
     if configure is not None:
         return _from_source(line, configure, fresh)
     return _from_packages(line, debug, fresh)
-
-
-def newest(**options):
-    """Return get(LINE, **options) for the newest LINE that can be had."""
-    download.need_apt()
-    return first_of(LINES[::-1], lambda line: get(line, **options))
-
-
-def first_of(lines, get_one):
-    """Return get_one(LINE) for the first of *lines* that is available.
-
-    Why not the ones before is said; Unavailable is raised if none is.
-    """
-    for line in lines[:-1]:
-        try:
-            return get_one(line)
-        except Unavailable as exc:
-            say(f"{exc.what}; trying another line")
-    return get_one(lines[-1])
 
 
 def source_tree(line="3.13", *, named=None):

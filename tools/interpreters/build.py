@@ -5,16 +5,16 @@ import shlex
 
 from demo import demo
 from tools import git
-from tools.common import LINES, Failure, known_line, say
+from tools.common import LINES, Failure, known_line, need_program, say
 from tools.cpython import stock
-from tools.patches import needs, targets
+from tools.patches import needs
 from tools.patches.series import commit_onto, digest, load
 
 DESCRIPTIONS = {
     "build": """\
 A CPython with the series: get one, apply the patches, prove it.
 
-  ./series build            the newest CPython that can be had
+  ./series build            the newest line of CPython
   ./series build 3.14       that line
   ./series build --from DIR compile the source tree or checkout DIR
   ./series build 3.13 --from-source -- --prefix=$HOME/py
@@ -60,10 +60,10 @@ _USAGE = {
 }
 
 _DEFAULT = {
-    "build": "the newest that can be had",
-    "python": "the newest that can be had",
-    "tree": "the one that has a working tree, else the oldest with a source",
-    "demo": "the newest that can be had",
+    "build": "the newest",
+    "python": "the newest",
+    "tree": "the oldest, as a patch that fits that one fits most",
+    "demo": "the newest",
 }
 
 
@@ -93,6 +93,7 @@ def add_arguments(parser):
 
 
 def run(args):
+    need_program("git")
     if args.verb == "tree":
         print(working_tree(args.line, args.named))
         return 0
@@ -154,14 +155,10 @@ def patched(line=None, *, without=(), **options):
 
     without: names of patches to leave out; it has a folder of its own then.
     Both are made if they are not there or the series has changed since.
-    The others are those of stock.get(), but without *line* and *named*
-    it is the newest line that can be had.  Raises Failure.
+    The others are those of stock.get().  Raises Failure.
     """
     patches = load(without=without)
-    if line is None and options.get("named") is None:
-        base = stock.newest(**options)
-    else:
-        base = stock.get(line, **options)
+    base = stock.get(line, **options)
     with base.lock():
         return base, base.interpreter_at(_tip(base, patches),
                                          _folder(without))
@@ -196,17 +193,10 @@ def working_tree(line=None, named=None):
 
     It is build/LINE/source, on the branch series, one commit per patch upon
     the tag base.  Once there, it is left as it is.  Without *line* and
-    *named* it is the one that is there, or of the oldest line that has a
-    source, as a patch that fits that one fits most.  Raises Failure.
+    *named* it is of the oldest line.  Raises Failure.
     """
-    if line is None:
-        line = (targets.only_line("tree") if named is None
-                else stock.line_of(named))
-    if line is None:
-        source = stock.first_of(LINES, stock.source_tree)
-        line = source.parent.name
-    else:
-        source = stock.source_tree(line, named=named)
+    line = line or (stock.line_of(named) if named else LINES[0])
+    source = stock.source_tree(line, named=named)
     with stock.alone(line):
         if git.commit_id(source, "refs/heads/series") is None:
             _check_out_series(source, line)

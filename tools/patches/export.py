@@ -2,7 +2,7 @@
 
 The patches in DIR apply to that line with "git am DIR/*.patch", numbered
 so that this takes them in order, and have three lines of context again,
-whatever patches/ has.  LINE is the newest that can be had, unless it or a
+whatever patches/ has.  LINE is the newest, unless it or a
 checkout is named.  The author is the one that git's configuration names.
 
 Beside each patch is the text of its pull request (*.pr.md), and of its
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tools.common import Failure, known_line, need_program
 from tools.cpython import stock
+from tools.cpython.download import Unavailable
 from tools.git import git, identity
 from tools.patches import needs, series, targets
 from tools.patches.mails import DIFF
@@ -90,8 +91,8 @@ def _target(args, patches):
             yield target, target.origin
         return
     try:
-        base = stock.get(args.line) if args.line else stock.newest()
-    except stock.Unavailable as exc:
+        base = stock.get(args.line)
+    except Unavailable as exc:
         raise Failure(f"{exc.what}; name a checkout: --tree CHECKOUT"
                       ) from exc
     source = targets.working_tree(base.line)

@@ -36,7 +36,8 @@ CONTEXT = (3, 2, 1)     # lines; the first that fits everywhere is taken
 
 def add_arguments(parser):
     parser.add_argument("line", metavar="LINE", nargs="?", type=known_line,
-                        help="whose working tree (default: the only one)")
+                        default=LINES[0],
+                        help="whose working tree (default: %(default)s)")
     # For tests: a project other than this one.
     parser.add_argument("--project", metavar="DIR", default=ROOT, type=Path,
                         help=argparse.SUPPRESS)
@@ -86,12 +87,10 @@ def write(changes):
 
 def _source(line):
     """Return the Target of the working tree."""
-    line = line or targets.only_line("refresh")
-    top = targets.working_tree(line) if line else None
+    top = targets.working_tree(line)
     if top is None:
-        raise Failure(f"there is no working tree"
-                      f"{f' of {line}' if line else ''}; make one: "
-                      f"./series tree {line or LINES[0]}")
+        raise Failure(f"there is no working tree of {line}; make one: "
+                      f"./series tree {line}")
     refuse_unready(top)
     _refuse_forgotten(top)
     base = commit_id(top, "base")

@@ -32,18 +32,6 @@ def working_tree(line):
     return source if commit_id(source, "base") else None
 
 
-def only_line(verb):
-    """Return the line that has a working tree, or None.
-
-    Failure if several have one: *verb* needs to be told which.
-    """
-    lines = [line for line in LINES if working_tree(line)]
-    if len(lines) > 1:
-        raise Failure(f"there are working trees of {', '.join(lines)}; say "
-                      f"which: ./series {verb} {lines[0]}")
-    return lines[0] if lines else None
-
-
 def at_hand(lines=LINES, *, fetch=False):
     """Return (list of Target, list of (line, why it is not at hand)).
 

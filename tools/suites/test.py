@@ -28,6 +28,7 @@ from tools.common import (
     say,
 )
 from tools.cpython import stock
+from tools.cpython.download import Unavailable
 from tools.interpreters import build
 from tools.patches import series
 from tools.suites import eachpatch, local, modules
@@ -75,14 +76,14 @@ def _lines(args):
     if args.lines:
         return list(dict.fromkeys(args.lines))
     if args.each_patch:
-        return [stock.newest().line]
+        return [LINES[-1]]
     return list(LINES)
 
 
 def _run_line(report, line, patches, args):
     try:
         base = stock.get(line, debug=args.refleaks, named=args.named)
-    except stock.Unavailable as exc:
+    except Unavailable as exc:
         report.missing.append((line or args.named, exc.what))
         return
     report.lines += 1
