@@ -56,7 +56,7 @@ else:
     ENDS = (ConnectionError, http.client.HTTPException, ssl.SSLEOFError,
             ssl.SSLZeroReturnError)
 
-CERTIFICATE = pathlib.Path(__file__).parents[1] / "tools" / "demo_cert.pem"
+CERTIFICATE = pathlib.Path(__file__).parents[1] / "demo" / "cert.pem"
 TIMEOUT = 60    # seconds; a request that takes longer waits for nothing
 GRACE = 5       # seconds; a connection that is not closed by then is left open
 ENDLESS = 600   # seconds; so does the whole run

@@ -38,7 +38,7 @@ try:
 except ImportError:
     ssl = None
 
-CERTIFICATE = pathlib.Path(__file__).parents[1] / "tools" / "demo_cert.pem"
+CERTIFICATE = pathlib.Path(__file__).parents[1] / "demo" / "cert.pem"
 HOST = "127.0.0.1"
 REQUEST, RESPONSE = 30_000, 200_000     # bytes of their bodies
 SMALL = 2_000

@@ -42,7 +42,8 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP))
 sys.dont_write_bytecode = True
 
-from tools import build, pip, venv  # noqa: E402
+from tools import pip  # noqa: E402
+from tools.interpreters import build, venv  # noqa: E402
 from tools.common import LINES, Failure, build_dir  # noqa: E402
 
 import outcomes  # noqa: E402

@@ -1,10 +1,9 @@
-"""apt-get, apt-cache, apt-config, dpkg, dpkg-deb and patchelf, pretended.
+"""apt-get, apt-cache, dpkg, dpkg-deb and patchelf, pretended.
 
 Run as "fakeapt.py PROGRAM ARGUMENT..."; the file that FAKE_ARCHIVE names
 says what the archive has and what is wrong with it (see fakearchive.py).
 """
 
-import hashlib
 import json
 import os
 import re
@@ -28,50 +27,38 @@ class Apt:
                 name, _, value = next(rest).partition("=")
                 self.options[name] = value
             elif arg == "-c":
-                self.options["-c"] = next(rest)
+                next(rest)
             else:
                 self.words.append(arg)
         self.flags = {word for word in self.words if word[0] == "-"}
         self.words = [word for word in self.words if word[0] != "-"]
-        if self.private:
+        if "Dir::Etc::SourceList" in self.options:
             text = Path(self.options["Dir::Etc::SourceList"]).read_text()
             self.fields = dict(re.findall(r"^([\w-]+): (.*)$", text, re.M))
-            self.suite = archive["suites"].get(self.fields["Suites"], {})
-
-    @property
-    def private(self):
-        return "-c" in self.options
-
-    @property
-    def index(self):
-        kind = {"deb": "binary-amd64_Packages",
-                "deb-src": "source_Sources"}[self.fields["Types"]]
-        return Path(self.options["Dir::State::Lists"]) / (
-            f"debian.example_debian_dists_{self.fields['Suites']}_main_"
-            f"{kind}")
+            self.name = self.fields["Suites"]
+            self.suite = archive["suites"].get(self.name, {})
+            self.index = Path(self.options["Dir::State::Lists"]) / (
+                f"debian.example_debian_dists_{self.name}_main_index")
 
     def log(self, text):
         with open(self.archive["log"], "a") as file:
             file.write(text + "\n")
 
     def update(self):
-        if not self.private:
-            print("\n".join(self.archive["plan"]))
+        self.log(f"update {self.name} {self.fields['Types']}")
+        if self.archive["offline"]:
+            # As apt does: it warns, and keeps what it has.
+            print(self.archive["offline"], file=sys.stderr)
             return 0
-        kind = self.fields["Types"]
-        self.log(f"update {self.fields['Suites']} {kind} "
-                 f"{self.fields.get('Signed-By', '-')}")
-        problem = self.archive["offline"] or self.suite.get("problem")
+        problem = self.suite.get("problem") or not self.suite and (
+            "E: The repository does not have a Release file.")
         if problem:
             print(problem, file=sys.stderr)
-            return 100
-        if not self.suite:
-            print("E: The repository does not have a Release file.")
             return 100
         self.index.write_text("index")
         return 0
 
-    def indextargets(self, *fields):
+    def indextargets(self):
         print("\n".join(self.archive["targets"]))
         return 0
 
@@ -80,10 +67,8 @@ class Apt:
         return self.suite.get(kind, {}).get(package, {})
 
     def madison(self, package):
-        where = self.fields["Suites"] + "/main " + (
-            "amd64 Packages" if self.fields["Types"] == "deb" else "Sources")
-        for version in self.versions(package):
-            print(f" {package} | {version} | {URI} {where}")
+        for version in sorted(self.versions(package), reverse=True):
+            print(f" {package} | {version} | {URI} {self.name}/main x")
         return 0
 
     def files(self, specs):
@@ -99,25 +84,16 @@ class Apt:
         return list(dict.fromkeys(names))
 
     def fetch(self, specs, target):
-        if not self.index.exists():
-            print("E: no index", file=sys.stderr)
-            return 100
-        if "--print-uris" in self.flags:
-            for name in self.files(specs):
-                content = self.original(name).read_bytes()
-                digest = hashlib.sha256(content).hexdigest()
-                if (Path(target) / name).exists():
-                    continue
-                print(f"'{URI}pool/{name}' {name} {len(content)} "
-                      f"SHA256:{digest}")
-            return 0
         return max([self.get(name, Path(target) / name)
                     for name in self.files(specs)])
 
-    def original(self, name):
-        return Path(self.archive["pool"]) / name
-
     def get(self, name, target):
+        original = Path(self.archive["pool"]) / name
+        if "--print-uris" in self.flags:
+            if not target.exists():
+                print(f"'{URI}pool/{name}' {name} "
+                      f"{original.stat().st_size} SHA256:0")
+            return 0
         if target.exists():
             return 0
         problem = self.archive["offline"]
@@ -127,15 +103,7 @@ class Apt:
             print(problem, file=sys.stderr)
             return 100
         self.log(f"get {name}")
-        if name in self.archive["harmed"]:
-            target.write_text("something else")
-            return 0
-        partial = target.parent / "partial" / name
-        if partial.exists() and name in self.archive["stuck"]:
-            print(f"E: Failed to fetch {name} Hash Sum mismatch",
-                  file=sys.stderr)
-            return 100
-        shutil.copy(self.original(name), target)
+        shutil.copy(original, target)
         return 0
 
     def run(self):
@@ -144,17 +112,8 @@ class Apt:
             return self.fetch(rest, self.options["Dir::Cache::Archives"])
         if verb == "source":
             return self.fetch(rest, os.getcwd())
-        return getattr(self, verb)(*rest)
-
-
-def dpkg(args):
-    if args[0] == "--print-architecture":
-        print("amd64")
-        return 0
-    _, one, relation, other = args
-    one, other = ([int(part) for part in re.findall(r"\d+", text)]
-                  for text in (one, other))
-    return 0 if {"lt": one < other, "gt": one > other}[relation] else 1
+        return getattr(self, verb)(*rest[:1]) if verb == "madison" else (
+            getattr(self, verb)())
 
 
 def dpkg_deb(args):
@@ -171,14 +130,10 @@ def main(program, args):
     archive = json.loads(Path(os.environ["FAKE_ARCHIVE"]).read_text())
     if program in ("apt-get", "apt-cache"):
         return Apt(args, archive).run()
-    if program == "apt-config":
-        print(f"LIST='{archive['sources']}/none'\n"
-              f"PARTS='{archive['sources']}/'")
-        return 0
-    if program == "patchelf":
-        print("/lib64/ld.so")
-        return 0
-    return {"dpkg": dpkg, "dpkg-deb": dpkg_deb}[program](args)
+    if program == "dpkg-deb":
+        return dpkg_deb(args)
+    print({"patchelf": "/lib64/ld.so", "dpkg": "amd64"}[program])
+    return 0
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ import sys
 import tarfile
 from pathlib import Path
 
-import faketree
 import fakeapt
-from tools import archive, common, patches, sources
+import faketree
+from tools import common
+from tools.cpython import download
+from tools.patches import series as patches
 
-PROGRAMS = ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb",
-            "patchelf")
+PROGRAMS = ("apt-get", "apt-cache", "dpkg", "dpkg-deb", "patchelf")
 REAL = ("git", "tar", "sh", "env", "cat", "make", "mkdir", "cp", "touch",
-        "chmod", "rm", "grep")
+        "chmod", "rm", "grep", "gzip")
 
 PYTHON = "#!/bin/sh\necho %s\n"
 
@@ -30,15 +31,12 @@ class FakeArchive:
         self.top = Path(top)
         self.pool = self.top / "pool"
         self.bin = self.top / "bin"
-        self.sources = self.top / "sources.list.d"
-        for folder in (self.pool, self.bin, self.sources):
+        for folder in (self.pool, self.bin):
             folder.mkdir(parents=True)
         self.log = self.top / "log"
         self.told = {
-            "pool": str(self.pool), "log": str(self.log),
-            "sources": str(self.sources), "suites": {}, "gone": [],
-            "harmed": [], "stuck": [], "offline": "",
-            "targets": [f"{fakeapt.URI}|Debian|Debian"], "plan": []}
+            "pool": str(self.pool), "log": str(self.log), "suites": {},
+            "gone": [], "offline": "", "targets": [f"{fakeapt.URI}|sid"]}
         for program in PROGRAMS:
             self.program(program, f'exec "{sys.executable}" -S '
                                   f'"{fakeapt.__file__}" {program} "$@"')
@@ -69,6 +67,11 @@ class FakeArchive:
     def change(self, **told):
         self.told.update(told)
         self.save()
+
+    def forget(self):
+        """Let the tools read the indexes again, as another run does."""
+        download.updated.cache_clear()
+        download._architecture.cache_clear()
 
     def logged(self):
         return self.log.read_text().splitlines() if self.log.exists() else []
@@ -143,9 +146,7 @@ def enter(tmp_path, monkeypatch):
     root.mkdir()
     for module in (common, patches):
         monkeypatch.setattr(module, "ROOT", root)
-    monkeypatch.setattr(archive, "_tried", {})
-    monkeypatch.setattr(sources, "_reachable", lambda url: False)
-    archive._architecture.cache_clear()
+    fake.forget()
     return fake
 
 
@@ -174,10 +175,6 @@ all:
 \tprintf '#!/bin/sh\\necho 3.13\\n' > python
 \tchmod +x python
 \ttouch main.o
-install:
-\tmkdir -p $prefix/bin $prefix/lib/python3.13
-\tcp python $prefix/bin/python3.13
-\tcp -r ../Lib/* $prefix/lib/python3.13
 END
 """
 

@@ -242,8 +242,10 @@ def project(top, patches):
     """Write a project of its own: this command line, another series."""
     top.mkdir(parents=True)
     shutil.copy(ROOT / "series", top / "series")
-    shutil.copytree(ROOT / "tools", top / "tools",
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    for room in "tools", "demo", "bench":
+        shutil.copytree(ROOT / room, top / room,
+                        ignore=shutil.ignore_patterns("__pycache__",
+                                                      "results"))
     shutil.copytree(patches, top / "patches")
     return top
 

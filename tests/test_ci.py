@@ -103,13 +103,6 @@ def test_not_run(top):
                          "(test), 3.13 (refleaks)")
 
 
-def test_environment_decides_nothing(top):
-    (top / "test").write_text("env | grep ^PYTHON\nexit 1\n")
-    _, lines, _ = run(top, PYTHONPATH="/x", PYTHONWARNINGS="error")
-    assert not [line for line in lines if line.startswith((
-        "PYTHONPATH", "PYTHONWARNINGS"))]
-
-
 def heed_interrupts():
     # A shell's background job ignores them, and so would its children.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -43,13 +43,6 @@ def test_usage_written_by_hand_is_complete(capsys, monkeypatch, verb):
     assert usage.endswith("[-- CONFIGURE_ARGUMENT...]")
 
 
-def test_help_of_all(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    code, out, _ = told(capsys, "--help")
-    assert code == 0 and max(map(len, out.splitlines())) < 80
-    assert all(f"\n    {verb} " in out for verb in cli.VERBS)
-
-
 @pytest.mark.parametrize("args, said", [
     (("status", "--bogus"), "unrecognized arguments: --bogus"),
     (("export", "x", "3.15", "y"), "unrecognized arguments: y"),
@@ -58,8 +51,6 @@ def test_help_of_all(capsys, monkeypatch):
     *(((verb, "3.12"), "argument LINE: there is no line 3.12; take one of "
        "3.13, 3.14, 3.15") for verb in ("build", "python", "tree", "test",
                                         "status", "refresh", "demo")),
-    (("apply", "x", "--line", "3.12"), "there is no line 3.12"),
-    (("refresh", "--override", "3.12"), "there is no line 3.12"),
     (("export", "x", "3.12"), "there is no line 3.12"),
     (("apply",), "the following arguments are required: DIR"),
 ])
@@ -89,11 +80,6 @@ def test_no_git(project, tmp_path, args):
         (project / "build").iterdir())
 
 
-def test_no_verb(capsys):
-    code, out, err = told(capsys)
-    assert (code, out) == (2, "") and "VERB" in err.splitlines()[-1]
-
-
 @pytest.mark.parametrize("args, configure, line", [
     ((), None, None), (("--",), [], None), (("3.13",), None, "3.13"),
     (("3.13", "--", "--with-pydebug", "--", "3.14"),
@@ -103,10 +89,6 @@ def test_arguments_for_configure(args, configure, line):
     for verb in cli.CONFIGURING:
         parsed = cli.parse([verb, *args])
         assert (parsed.configure, parsed.line) == (configure, line)
-
-
-def test_elsewhere_two_dashes_end_the_options():
-    assert cli.parse(["apply", "--", "-odd"]).dir == "-odd"
 
 
 @pytest.mark.parametrize("args", [("--help",), ("status", "--help")])

@@ -8,22 +8,25 @@ import sys
 
 from tools.common import Failure
 
+BUILD = "tools.interpreters.build"
+PATCHES = "tools.patches."
+
 # Verb -> (module, one line of help), in the order --help shows them.
 # A module has add_arguments(parser) and run(args), which returns the exit
 # status.  Where a module serves several verbs, args.verb tells which, and
 # DESCRIPTIONS has what --help says of each; else it is the module's own text.
 VERBS = {
-    "build": ("build", "get a CPython, apply the series, prove it"),
-    "python": ("build", "print the path of a patched interpreter"),
-    "tree": ("build", "print the path of a working tree to edit"),
-    "test": ("regression", "run the regression suite, then tests/"),
-    "venv": ("venv", "make a virtual environment with it"),
-    "apply": ("apply", "apply the series to a checkout or tree"),
-    "refresh": ("refresh", "rewrite patches/ from a working tree's commits"),
-    "status": ("status", "show which patch applies to which line"),
-    "export": ("export", "write the series as mails for git am"),
-    "demo": ("demo", "stock and patched against a server that hangs up"),
-    "bench": ("bench", "measure stock, patched and other clients"),
+    "build": (BUILD, "get a CPython, apply the series, prove it"),
+    "python": (BUILD, "print the path of a patched interpreter"),
+    "tree": (BUILD, "print the path of a working tree to edit"),
+    "test": ("tools.suites.test", "run the regression suite, then tests/"),
+    "venv": ("tools.interpreters.venv", "make a virtual environment with it"),
+    "apply": (PATCHES + "apply", "apply the series to a checkout or tree"),
+    "refresh": (PATCHES + "refresh", "rewrite patches/ from a working tree"),
+    "status": (PATCHES + "status", "show which patch applies to which line"),
+    "export": (PATCHES + "export", "write the series as mails for git am"),
+    "demo": (BUILD, "stock and patched against a server that hangs up"),
+    "bench": ("bench.bench", "measure stock, patched and other clients"),
 }
 
 # What follows "--" is for configure: args.configure, None if there is none.
@@ -41,7 +44,7 @@ def make_parser():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, (module_name, text) in VERBS.items():
-        module = importlib.import_module(f"tools.{module_name}")
+        module = importlib.import_module(module_name)
         told = getattr(module, "DESCRIPTIONS", {verb: module.__doc__})
         its_own = verbs.add_parser(
             verb, help=text, description=told[verb],
@@ -73,8 +76,7 @@ def main(argv=None):
     try:
         try:
             args = parse(sys.argv[1:] if argv is None else list(argv))
-            module = importlib.import_module(f"tools.{VERBS[args.verb][0]}")
-            return module.run(args)
+            return importlib.import_module(VERBS[args.verb][0]).run(args)
         finally:
             # Now, also after --help, as a reader that is gone is told here.
             sys.stdout.flush()
@@ -89,4 +91,10 @@ def main(argv=None):
         # The reader of our output (head, less) went away: not our failure,
         # but nothing more can be printed, not even by the interpreter's exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as exc:
+        # What the system refuses: a full disk, a folder that is not ours.
+        where = f": {exc.filename}" if exc.filename else ""
+        print(f"series: {exc.strerror or exc}{where}; see to that and run "
+              f"the command again", file=sys.stderr)
         return 1

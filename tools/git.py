@@ -5,57 +5,41 @@ space, diff and mail options) and the GIT_* variables of a surrounding git
 command must not decide what the series looks like or where it lands.
 """
 
+import contextlib
 import os
+import re
 import subprocess
+import tempfile
+from pathlib import Path
 
 from tools.common import ROOT, Failure, need_program
 
 # What is overridden for every command; the values are git's own defaults.
 STEADY = {
-    "am.keepCr": "false",
-    "am.messageId": "false",
-    "am.threeWay": "false",
-    "apply.ignoreWhitespace": "none",
-    "apply.whitespace": "nowarn",
-    "color.ui": "false",
-    "commit.gpgSign": "false",
+    "am.keepCr": "false", "am.messageId": "false", "am.threeWay": "false",
+    "apply.ignoreWhitespace": "none", "apply.whitespace": "nowarn",
+    "color.ui": "false", "commit.gpgSign": "false",
     "core.attributesFile": str(ROOT / "tools" / "attributes"),
-    "core.fsmonitor": "false",
-    "core.hooksPath": os.devnull,
-    "core.quotePath": "true",
-    "core.splitIndex": "false",
-    "diff.algorithm": "myers",
-    "diff.context": "3",
-    "diff.indentHeuristic": "true",
-    "diff.interHunkContext": "0",
-    "diff.mnemonicPrefix": "false",
-    "diff.noprefix": "false",
-    "diff.orderFile": os.devnull,
-    "diff.renames": "false",
-    "diff.statGraphWidth": "0",
-    "diff.suppressBlankEmpty": "false",
-    "gc.auto": "0",
-    "format.forceInBodyFrom": "false",
-    "format.mboxrd": "false",
-    "format.noprefix": "false",
-    "format.signOff": "false",
-    "i18n.commitEncoding": "utf-8",
-    "i18n.logOutputEncoding": "utf-8",
-    "log.showSignature": "false",
-    "mailinfo.scissors": "false",
-    "maintenance.auto": "false",
-    "submodule.recurse": "false",
+    "core.fsmonitor": "false", "core.hooksPath": os.devnull,
+    "core.quotePath": "true", "core.splitIndex": "false",
+    "diff.algorithm": "myers", "diff.context": "3",
+    "diff.indentHeuristic": "true", "diff.interHunkContext": "0",
+    "diff.mnemonicPrefix": "false", "diff.noprefix": "false",
+    "diff.orderFile": os.devnull, "diff.renames": "false",
+    "diff.suppressBlankEmpty": "false", "gc.auto": "0",
+    "format.forceInBodyFrom": "false", "format.mboxrd": "false",
+    "format.noprefix": "false", "format.signOff": "false",
+    "i18n.commitEncoding": "utf-8", "i18n.logOutputEncoding": "utf-8",
+    "log.showSignature": "false", "mailinfo.scissors": "false",
+    "maintenance.auto": "false", "submodule.recurse": "false",
     "tag.gpgSign": "false",
 }
 
 # How files are written to a work tree is the owner's business where the
 # tree is his (a checkout with CRLF must stay one), ours where it is ours.
 OUR_TREE = {
-    "core.autocrlf": "false",
-    "core.eol": "lf",
-    "core.safecrlf": "false",
-    "core.sparseCheckout": "false",
-    "index.sparse": "false",
+    "core.autocrlf": "false", "core.eol": "lf", "core.safecrlf": "false",
+    "core.sparseCheckout": "false", "index.sparse": "false",
 }
 
 # Where git finds its configuration stays: a user may need it to be allowed
@@ -67,6 +51,12 @@ _KEPT = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM",
 # Who commits what is not the user's own: fixed, so that ids repeat.
 COMMITTER = {"GIT_COMMITTER_NAME": "series",
              "GIT_COMMITTER_EMAIL": "series@localhost"}
+
+# The same for a commit that nobody wrote, such as a stock tree.
+NOBODY = {**COMMITTER, "GIT_AUTHOR_NAME": "series",
+          "GIT_AUTHOR_EMAIL": "series@localhost",
+          "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
+          "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z"}
 
 
 def environment(extra=None):
@@ -124,6 +114,20 @@ def complaint(done):
     return lines[0] if lines else f"exit status {done.returncode}"
 
 
+def identity(kind, repo=None):
+    """Return (name, address) of the git user; None if not configured.
+
+    kind: "AUTHOR" or "COMMITTER".
+    """
+    # Without this, git makes an address of the names of user and machine.
+    done = call("-c", "user.useConfigOnly=true", "var", f"GIT_{kind}_IDENT",
+                repo=repo, env={name: value for name, value
+                                in os.environ.items()
+                                if name.startswith(f"GIT_{kind}_")})
+    found = re.match(r"(.+) <(.+)> \d", os.fsdecode(done.stdout))
+    return found.groups() if found else None
+
+
 def commit_id(repo, revision):
     """Return the id of the commit that *revision* names; None if none."""
     done = call("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}",
@@ -135,3 +139,20 @@ def show(repo, revision, path):
     """Return the content of *path* at *revision*; None if it is not there."""
     done = call("cat-file", "blob", f"{revision}:{path}", repo=repo)
     return done.stdout if done.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def repository_of(files):
+    """Give a temporary bare repository; its tag base has {path: bytes}."""
+    with tempfile.TemporaryDirectory(prefix="series-") as repo:
+        git("init", "--quiet", "--bare", "--template=", repo)
+        listed = b""
+        for path, content in files.items():
+            blob = git("hash-object", "-w", "--stdin", repo=repo,
+                       stdin=content).strip()
+            listed += b"100644 %b\t%b\0" % (blob, os.fsencode(path))
+        git("update-index", "-z", "--index-info", repo=repo, stdin=listed)
+        commit = line("commit-tree", line("write-tree", repo=repo), "-m",
+                      "base", repo=repo, env=NOBODY)
+        git("update-ref", "refs/tags/base", commit, repo=repo)
+        yield Path(repo)

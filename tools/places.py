@@ -1,13 +1,11 @@
-"""Folders below build/: alone in them, and what can go wrong there."""
+"""Folders and files of ours: alone in them, and what can go wrong there."""
 
 import contextlib
-import errno
 import os
 import shutil
+import signal
 
-from tools.common import Failure, build_dir, cache_dir, locked, run
-
-NO_ROOM = 1 << 20       # bytes; less is a full disk
+from tools.common import Failure, locked, run
 
 
 @contextlib.contextmanager
@@ -15,33 +13,10 @@ def plain_failures():
     """Turn what the operating system refuses into a Failure for people."""
     try:
         yield
-    except Failure as exc:
-        # Programs have many ways to say that the disk is full.
-        full = _full_disk()
-        if full is None:
-            raise
-        raise _disk_full(full) from exc
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _disk_full(exc.filename or _full_disk()
-                             or build_dir()) from exc
         where = f": {exc.filename}" if exc.filename else ""
         raise Failure(f"{exc.strerror or exc}{where}; see to that and run "
                       f"the command again") from exc
-
-
-def _disk_full(path):
-    return Failure(f"the disk with {path} is full; make room and run the "
-                   f"command again")
-
-
-def _full_disk():
-    """Return a folder of ours whose disk has no room left; None if none."""
-    for folder in (build_dir, cache_dir):
-        with contextlib.suppress(OSError, Failure):
-            if shutil.disk_usage(folder()).free < NO_ROOM:
-                return folder()
-    return None
 
 
 def alone_in(place):
@@ -49,30 +24,22 @@ def alone_in(place):
 
     Other processes wait, and say so.
     """
+    return locked(place.parent / f".{place.name}.lock",
+                  f"another ./series works on {place}; waiting for it")
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """Keep interrupts away, from child processes too, for a short while."""
+    before = {}
+    with contextlib.suppress(ValueError):   # not the main thread
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, signal.SIG_IGN)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        probe = place.parent / f".{place.name}.lock"
-        probe.touch()
-    except OSError as exc:
-        raise Failure(f"{place.parent} cannot be written "
-                      f"({exc.strerror}); make the checkout writable or use "
-                      f"one of your own") from exc
-    return locked(probe, f"another ./series works on {place}; waiting "
-                         f"for it")
-
-
-def see_writable(path):
-    """Raise Failure if the folder *path*, or one above, rules out a file.
-
-    Nothing is made; what is found out only by trying still can fail.
-    """
-    above = next(one for one in (path, *path.parents)
-                 if os.path.lexists(one))
-    if not above.is_dir():
-        where = "" if above == path else f", so there can be no {path}"
-        raise Failure(f"{above} is no folder{where}; name another")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise Failure(f"{above} cannot be written; name a folder elsewhere")
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def remove(path):
@@ -81,6 +48,13 @@ def remove(path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_empty(folder):
+    """Remove a folder that nothing is left in, and those it was all of."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+        remove_empty(folder.parent)
 
 
 def link(target, path):

@@ -1,0 +1,1 @@
+"""The demonstration: POSTs after an idle close, stock and patched."""

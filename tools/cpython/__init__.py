@@ -1,0 +1,1 @@
+"""Where a CPython comes from: packages, sources, and how it is compiled."""

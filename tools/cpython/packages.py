@@ -1,0 +1,184 @@
+"""A CPython from the binary packages of Debian's archive, in a folder.
+
+What is in the folder is described in stock.py.
+"""
+
+import glob
+import json
+import os
+import shutil
+from pathlib import Path
+
+from tools import git
+from tools.common import Failure, cache_dir, need_program, run, say
+from tools.cpython import download
+from tools.cpython.download import Unavailable
+from tools.cpython.trees import OLDEST
+from tools.cpython.worktrees import commit_base
+from tools.places import remove, trouble
+
+# Raised when what is written below build/ changes its form.
+FORMAT = 1
+
+# In Lib/, but not text that a patch could change: kept in root/.
+MACHINE = ("lib-dynload", "config-*")
+
+
+def load(place, debug):
+    """Return what base.json tells if *place* is whole, else None.
+
+    debug: without the debug interpreter it is not.  Told are "version" and
+    "origin", as stock.Base has them.
+    """
+    try:
+        told = json.loads((place / "base.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    # Interpreters name their folder: a checkout that was moved starts anew.
+    if (told.get("format") != FORMAT or told.get("place") != str(place)
+            or debug and not told.get("debug")):
+        return None
+    if not git.commit_id(place / "base.git", "base"):
+        return None
+    return told
+
+
+def make(place, line, debug):
+    """Fetch and unpack the packages of *line*; return what load() would.
+
+    What was in *place* goes, once all is fetched, except the source.
+    Raises Unavailable if there are none, or Failure.
+    """
+    root = place / "root"
+    # Until they are unpacked: another one may remove what is older than its.
+    with download.using_cache():
+        packages, version, suite = _fetch(line, debug)
+        _clear(place)
+        say(f"unpacking CPython {version} to {place}")
+        _unpack(packages, root)
+    _relocate(root, line)
+    _commit_library(place, line, version)
+    return _write_stamp(
+        place, version=".".join(map(str, download.upstream(version))),
+        origin=f"binary packages {version} of {suite}", debug=debug)
+
+
+def _fetch(line, debug):
+    """Return (package files, version, suite) of the newest to be had."""
+    package = f"python{line}"
+    try:
+        suite, version = download.newest(package, OLDEST)
+        need_program("dpkg-deb", "dpkg")
+        need_program("tar")
+        specs = [f"{package}={version}",
+                 f"libpython{line}-testsuite={version}"]
+        if debug:
+            specs.append(f"{package}-dbg={version}")
+        if not shutil.which("patchelf"):
+            specs.append("patchelf")
+        store = cache_dir() / "packages" / package
+        return suite.fetch(store, *specs), version, suite
+    except Unavailable as exc:
+        raise Unavailable(
+            f"no packages of CPython {line} from Debian's archive "
+            f"({exc.what})",
+            f"name a source tree or checkout to compile: ./series build "
+            f"{line} --from DIR") from exc
+
+
+def _unpack(packages, root):
+    for name in ("lib", "lib64", "bin", "sbin"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(Path("usr") / name)
+    download.unpack(packages, root)
+
+
+def _clear(place):
+    """Remove what an earlier or interrupted run left, except the source."""
+    # First what says that the rest is good.
+    (place / "base.json").unlink(missing_ok=True)
+    if place.is_dir():
+        for entry in place.iterdir():
+            if entry.name != "source":
+                remove(entry)
+    place.mkdir(parents=True, exist_ok=True)
+
+
+def _relocate(root, line):
+    """Let the interpreters find loader and libraries below *root*."""
+    libc = glob.glob(glob.escape(str(root)) + "/usr/lib/*/libc.so.6")
+    if not libc:
+        raise Failure(f"no C library came with CPython {line}; name a source "
+                      f"tree: ./series build {line} --from DIR")
+    libraries = os.path.dirname(libc[0])
+    patchelf = _patchelf(root, libraries)
+    for python in (root / "usr" / "bin").glob(f"python{line}*"):
+        if not python.is_symlink() and _is_elf(python):
+            _relocate_program(patchelf, python, root, libraries)
+
+
+def _relocate_program(patchelf, python, root, libraries):
+    loader = run([*patchelf, "--print-interpreter", python]).stdout.strip()
+    steps = [("--force-rpath", "--set-rpath", libraries),
+             ("--set-interpreter", f"{root}{loader}")]
+    # patchelf 0.18 gives programs that crash for some orders: for these
+    # non-PIE ones, unless the search path is set before the loader.
+    for order in (steps, steps[::-1]):
+        trial = python.with_name(f".{python.name}.new")
+        shutil.copy2(python, trial)
+        for step in order:
+            run([*patchelf, *step, trial])
+        problem = trouble([trial, "--version"])
+        if problem is None:
+            trial.rename(python)
+            return
+    raise Failure(f"{python.name} from Debian's packages does not start "
+                  f"here ({problem}); name a source tree: ./series build "
+                  f"--from DIR")
+
+
+def _is_elf(path):
+    with open(path, "rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def _patchelf(root, libraries):
+    """Return the start of patchelf's argv: the machine's, or from root."""
+    path = shutil.which("patchelf")
+    if path:
+        return [path]
+    # By its own loader and libraries: it may need newer ones than are here.
+    loader = min(Path(libraries).glob("ld*.so.*"))
+    return [loader, "--library-path", libraries,
+            root / "usr" / "bin" / "patchelf"]
+
+
+def _commit_library(place, line, version):
+    """Move the standard library from root/ into a repository."""
+    shared = place / "root" / "usr" / "lib" / f"python{line}"
+    staging = place / "staging"
+    library = staging / "Lib"
+    staging.mkdir()
+    shared.rename(library)
+    shared.mkdir()
+    for pattern in MACHINE:
+        for part in list(library.glob(pattern)):
+            part.rename(shared / part.name)
+    for path in library.iterdir():
+        # sitecustomize.py would be the machine's, from /etc.
+        if path.is_symlink() and os.path.isabs(os.readlink(path)):
+            path.unlink()
+    repo = place / "base.git"
+    git.git("init", "--quiet", "--bare", "--template=", repo)
+    commit_base(repo, staging, f"CPython {version}, as packaged by Debian",
+                force=True)
+    (repo / "index").unlink()
+    shutil.rmtree(staging)
+
+
+def _write_stamp(place, **told):
+    told.update(format=FORMAT, place=str(place))
+    fresh = place / "base.json.new"
+    fresh.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    fresh.rename(place / "base.json")
+    return told

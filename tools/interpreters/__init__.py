@@ -1,0 +1,1 @@
+"""Interpreters with the series: build one, make a virtual environment."""

@@ -1,0 +1,213 @@
+"""A CPython with the series: get one, apply the patches, prove it."""
+
+import hashlib
+import shlex
+
+from demo import demo
+from tools import git
+from tools.common import LINES, Failure, known_line, need_program, say
+from tools.cpython import stock
+from tools.patches import needs
+from tools.patches.series import commit_onto, digest, load
+
+DESCRIPTIONS = {
+    "build": """\
+A CPython with the series: get one, apply the patches, prove it.
+
+  ./series build            the newest line of CPython
+  ./series build 3.14       that line
+  ./series build --from DIR compile the source tree or checkout DIR
+  ./series build 3.13 --from-source -- --prefix=$HOME/py
+                            compile the source of 3.13; make install in the
+                            folder of the interpreter then installs it
+  ./series build --without redirect-reuse
+                            leave out that patch; made beside the other one
+
+LINE comes as binary packages of Debian's archive, through apt; nothing is
+installed.  All of it is below build/, where build/LINE/source is the working
+tree to edit and nothing else is precious.  A demonstration, the stock
+interpreter and the patched one against a server that hangs up, ends it.
+""",
+    "python": """\
+Print the path of the interpreter that ./series build makes.
+
+  "$(./series python)" PROGRAM      run something with it
+
+It is built first if it is not there, or is not up to date.  Its path is all
+that goes to stdout; if it cannot be had, nothing does.
+""",
+    "tree": """\
+Print the path of a working tree: the source with the series as commits.
+
+  cd "$(./series tree)"
+
+It is build/LINE/source, on the branch series, with one commit per patch upon
+the tag base; ./series refresh writes patches/ from these commits.  Once made,
+it is left as it is: it is the one place below build/ with work of yours.
+""",
+    "demo": demo.__doc__,
+}
+
+# What argparse would write, and what follows "--".
+_USAGE = {
+    "build": """\
+%(prog)s [-h] [--from DIR] [--from-source] [--fresh]
+                    [--without NAME] [LINE]
+                    [-- CONFIGURE_ARGUMENT...]""",
+    "python": """\
+%(prog)s [-h] [--from DIR] [--from-source]
+                     [--without NAME] [LINE] [-- CONFIGURE_ARGUMENT...]""",
+}
+
+_DEFAULT = {
+    "build": "the newest",
+    "python": "the newest",
+    "tree": "the oldest, as a patch that fits that one fits most",
+    "demo": "the newest",
+}
+
+
+def add_arguments(parser):
+    verb = parser.prog.split()[-1]
+    parser.usage = _USAGE.get(verb)
+    parser.add_argument("line", nargs="?", metavar="LINE", type=known_line,
+                        help=f"{', '.join(LINES)} (default: "
+                             f"{_DEFAULT[verb]})")
+    if verb == "demo":
+        parser.add_argument("--count", type=demo.count, default=demo.COUNT,
+                            metavar="N", help="POSTs per way to end a "
+                            "connection (default: %(default)s)")
+        return
+    parser.add_argument("--from", dest="named", metavar="DIR",
+                        help="a folder with CPython's source, which is only "
+                             "read")
+    if verb == "tree":
+        return
+    needs.add_argument(parser)
+    parser.add_argument("--from-source", action="store_true",
+                        help="compile LINE's source instead of taking "
+                             "binary packages")
+    if verb == "build":
+        parser.add_argument("--fresh", action="store_true",
+                            help="make it anew, of what can be had by now")
+
+
+def run(args):
+    need_program("git")
+    if args.verb == "tree":
+        print(working_tree(args.line, args.named))
+        return 0
+    if args.verb == "demo":
+        base, python = patched(args.line)
+        return demo.demonstrate(base.interpreter_at("base", "stock"), python,
+                                args.count)
+    configure = _configure(args)
+    if args.verb == "python":
+        _, python = patched(args.line, named=args.named, configure=configure,
+                            without=args.without)
+        print(python)
+        return 0
+    return _build(args, configure)
+
+
+def _configure(args):
+    """Return the arguments for configure; None if nothing is compiled."""
+    if args.from_source or args.named is not None:
+        return args.configure or []
+    if args.configure is not None:
+        raise Failure("nothing is compiled that could use arguments for "
+                      "configure; add --from-source or --from DIR")
+    return None
+
+
+def _build(args, configure):
+    base, python = patched(args.line, named=args.named, configure=configure,
+                           fresh=args.fresh, without=args.without)
+    unchanged = base.interpreter_at("base", "stock")
+    if not demo.POSSIBLE:
+        say(demo.IMPOSSIBLE)
+    elif demo.demonstrate(unchanged, python):
+        say(f"the series does not keep its promise in {python}; see above")
+        if not args.without:    # which can be why
+            return 1
+    _report(base, python, args)
+    return 0
+
+
+def _report(base, python, args):
+    names = [patch.name for patch in load(without=args.without)]
+    again = ["./series", "python"]
+    again += [base.line] if args.named is None else ["--from", args.named]
+    again += ["--from-source"] if args.from_source else []
+    again += [word for name in args.without for word in ("--without", name)]
+    again += ["--", *args.configure] if args.configure else []
+    print()
+    print(f"CPython {base.version} with {len(names)} "
+          f"patch{'' if len(names) == 1 else 'es'}, from {base.origin}:")
+    print(f"  {python}")
+    print(f'use it:   "$({shlex.join(again)})" PROGRAM')
+    if args.named is None and not (args.from_source or args.without):
+        print(f"test it:  ./series test {base.line}")
+
+
+def patched(line=None, *, without=(), **options):
+    """Return (Base, Path of the interpreter with the whole series).
+
+    without: names of patches to leave out; it has a folder of its own then.
+    Both are made if they are not there or the series has changed since.
+    The others are those of stock.get().  Raises Failure.
+    """
+    patches = load(without=without)
+    base = stock.get(line, **options)
+    with base.lock():
+        return base, base.interpreter_at(_tip(base, patches),
+                                         _folder(without))
+
+
+def _folder(without):
+    """Return the name of the folder for what is left of the series."""
+    names = "+".join(sorted(set(without)))
+    if len(names) > 100:
+        names = hashlib.sha256(names.encode()).hexdigest()[:16]
+    return f"patched-without-{names}" if names else "patched"
+
+
+def _tip(base, patches):
+    """Return the commit of *patches* upon *base*, made if it is not there.
+
+    A ref of its own keeps it, and says that it is there.
+    """
+    start = git.commit_id(base.repo, "base")
+    ref = f"refs/series/{start}/{digest(patches)}"
+    commit = git.commit_id(base.repo, ref)
+    if commit is None:
+        say(f"applying {len(patches)} patches to CPython {base.version}")
+        commit = commit_onto(base.repo, patches, base.line,
+                             excludes=base.excludes)[-1]
+        git.git("update-ref", ref, commit, repo=base.repo)
+    return commit
+
+
+def working_tree(line=None, named=None):
+    """Return the Path of a source tree with the series as commits to edit.
+
+    It is build/LINE/source, on the branch series, one commit per patch upon
+    the tag base.  Once there, it is left as it is.  Without *line* and
+    *named* it is of the oldest line.  Raises Failure.
+    """
+    line = line or (stock.line_of(named) if named else LINES[0])
+    source = stock.source_tree(line, named=named)
+    with stock.alone(line):
+        if git.commit_id(source, "refs/heads/series") is None:
+            _check_out_series(source, line)
+    return source
+
+
+def _check_out_series(source, line):
+    patches = load()
+    say(f"applying {len(patches)} patches in {source}")
+    tip = commit_onto(source, patches, line)[-1]
+    # The branch comes last: it says that the tree is ready.
+    git.git("checkout", "--quiet", "--detach", tip, repo=source)
+    git.git("branch", "series", tip, repo=source)
+    git.git("symbolic-ref", "HEAD", "refs/heads/series", repo=source)

@@ -1,0 +1,1 @@
+"""The series: read it, apply it, rewrite it, export it."""

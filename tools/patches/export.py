@@ -1,0 +1,188 @@
+"""Write the series as mails for one line, ready to be submitted.
+
+The patches in DIR apply to that line with "git am DIR/*.patch", numbered
+so that this takes them in order, and have three lines of context again,
+whatever patches/ has.  LINE is the newest, unless it or a
+checkout is named.  The author is the one that git's configuration names.
+
+Beside each patch is the text of its pull request (*.pr.md), and of its
+issue where there is none yet (*.issue.md).  0000-order.md says in which
+order to submit them.  With --dep3, DIR is a quilt series for a package
+instead: patches with DEP-3 headers, and the file series.
+"""
+
+import argparse
+import contextlib
+import email.utils
+import re
+from pathlib import Path
+
+from tools.common import Failure, known_line, need_program
+from tools.cpython import stock
+from tools.cpython.download import Unavailable
+from tools.git import git, identity
+from tools.patches import needs, series, targets
+from tools.patches.mails import DIFF
+
+ISSUES = "https://github.com/python/cpython/issues/"
+
+
+def add_arguments(parser):
+    parser.add_argument("dir", metavar="DIR", help="a new or empty folder")
+    parser.add_argument("line", metavar="LINE", nargs="?", type=known_line,
+                        help="the line to export for")
+    parser.add_argument("--tree", metavar="CHECKOUT",
+                        help="export for this checkout or source tree")
+    parser.add_argument("--upto", metavar="NAME",
+                        help="the last patch to export (default: all)")
+    needs.add_argument(parser)
+    parser.add_argument("--dep3", action="store_true",
+                        help="write a quilt series with DEP-3 headers")
+    # For tests: a series other than patches/.
+    parser.add_argument("--patches", metavar="DIR", help=argparse.SUPPRESS)
+
+
+def run(args):
+    need_program("git")
+    folder = _empty(args.dir)
+    patches = series.load(args.upto, folder=args.patches,
+                          without=args.without)
+    author = _author()
+    with _target(args, patches) as (target, version):
+        mails = [_signed(mail, author) for mail in _mails(patches, target)]
+    write = _quilt if args.dep3 else _submission
+    files = write(patches, mails, author, version)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    print(f"{folder}: {len(patches)} patches for CPython {version}, and "
+          + ("series" if args.dep3 else "0000-order.md"))
+    if target.excludes:
+        print(f"{', '.join(target.left_out)}: as in patches/, as that "
+              f"CPython came without")
+    return 0
+
+
+def _author():
+    """Return (name, address) of the author, as git is configured."""
+    found = identity("AUTHOR")
+    if not found:
+        raise Failure("git does not know who submits the patches; tell it: "
+                      "git config --global user.name NAME, and user.email")
+    return found
+
+
+def _empty(name):
+    folder = Path(name).expanduser().absolute()
+    if folder.is_dir() and any(folder.iterdir()):
+        raise Failure(f"{folder} is not empty; name a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise Failure(f"{folder} is not a folder; name a new one")
+    return folder
+
+
+@contextlib.contextmanager
+def _target(args, patches):
+    """Give (Target, its version for people)."""
+    if args.tree:
+        if args.line:
+            raise Failure("name a line or a checkout, not both")
+        with targets.named(args.tree, patches) as target:
+            yield target, target.origin
+        return
+    try:
+        base = stock.get(args.line)
+    except Unavailable as exc:
+        raise Failure(f"{exc.what}; name a checkout: --tree CHECKOUT"
+                      ) from exc
+    source = targets.working_tree(base.line)
+    yield (targets.Target(base.line, base.line, source or base.repo, "base",
+                          () if source else base.excludes, base.origin),
+           base.version)
+
+
+def _mails(patches, target):
+    """Yield the mails with three lines of context of that target."""
+    with series.Stack(target.repo, target.start, target.line,
+                      target.excludes) as stack:
+        for patch in patches:
+            before = stack.head
+            after = stack.push(patch)
+            head, diffs = series.split(patch.mail(), patch.name)
+            here = stack.concerned([diff.path for diff in diffs])
+            yield head + b"".join(
+                git("diff-tree", "-p", "-U3", *DIFF, before, after, "--",
+                    f":(literal,top){diff.path}", repo=target.repo)
+                if diff.path in here else diff.text for diff in diffs)
+
+
+def _signed(mail, author):
+    """Return the mail as one of that author."""
+    sender = email.utils.formataddr(author, "utf-8")
+    return re.sub(rb"^From: .*\n(?:[ \t].*\n)*",
+                  lambda found: f"From: {sender}\n".encode("ascii"),
+                  mail, count=1, flags=re.MULTILINE)
+
+
+def _numbered(mail, number, count):
+    width = len(str(count))
+    return re.sub(rb"^Subject: \[PATCH\]",
+                  f"Subject: [PATCH {number:0{width}}/{count}]".encode(),
+                  mail, count=1, flags=re.MULTILINE)
+
+
+def _submission(patches, mails, author, version):
+    """Return {name: content} of what is sent upstream."""
+    texts = patches[0].folder / "pr"
+    told = [series.metadata(mail)[0] for mail in mails]
+    files = {
+        "0000-order.md": _text(texts / "order.md"),
+        "whatsnew.rst": _text(texts / "whatsnew.rst", author=author[0]),
+        "ACKS.txt": _text(texts / "acks.txt", author=author[0])}
+    closing = _text(texts / "disclosure.md")
+    for number, (patch, mail) in enumerate(zip(patches, mails), 1):
+        name = f"{number:04d}-{patch.name}"
+        files[f"{name}.patch"] = _numbered(mail, number, len(mails))
+        title = f"# {told[number - 1]['Subject']}\n\n".encode()
+        text = texts / f"{patch.name}.md"
+        files[f"{name}.pr.md"] = title + _text(text) + b"\n" + closing
+        issue = texts / "issues" / text.name
+        if issue.exists():
+            files[f"{name}.issue.md"] = _text(issue)
+    return files
+
+
+def _text(path, **fields):
+    """Return a text of patches/pr/, with the fields in braces filled in."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as exc:
+        raise Failure(f"{path} cannot be read: {exc.strerror}; restore it "
+                      f"or write it") from exc
+    return (text.format(**fields) if fields else text).encode(
+        "utf-8", "surrogateescape")
+
+
+def _quilt(patches, mails, author, version):
+    """Return {name: content} of a quilt series with DEP-3 headers."""
+    files = {f"{patch.name}.patch": _dep3(patch, mail, author)
+             for patch, mail in zip(patches, mails)}
+    files["series"] = "".join(f"{name}\n" for name in files).encode()
+    return files
+
+
+def _dep3(patch, mail, author):
+    headers, message = series.metadata(mail)
+    lines = message.decode("utf-8", "surrogateescape").splitlines()
+    issue = re.match(r"gh-(\d+): ", headers["Subject"])
+    date = email.utils.parsedate_to_datetime(headers["Date"])
+    fields = [f"Description: {lines[0]}",
+              *(f" {line or '.'}" for line in lines[2:]),
+              "Author: {} <{}>".format(*author),
+              "Origin: other",
+              *([f"Bug: {ISSUES}{issue.group(1)}"] if issue else []),
+              "Forwarded: no",
+              f"Last-Update: {date:%Y-%m-%d}", "---", ""]
+    diffs = series.split(mail, patch.name)[1]
+    return "\n".join(fields).encode("utf-8", "surrogateescape") + b"".join(
+        diff.text for diff in diffs)

@@ -1,0 +1,93 @@
+"""Writing commits as the mails that patches/ holds; always the same way."""
+
+import os
+import re
+
+from tools.git import COMMITTER, git, line as git_line
+from tools.patches.series import split
+
+TRAILER = re.compile(r"^Patch: *(\S+) *\n?", re.MULTILINE)
+
+# How a diff is written, whatever anybody's settings.
+DIFF = ("--no-renames", "--no-ext-diff", "--no-textconv", "--full-index",
+        "--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=myers",
+        "--indent-heuristic", "--inter-hunk-context=0")
+
+# How a mail is written: no counter, no version of git, no commit id.
+_MAIL = ("--no-numbered", "--subject-prefix=PATCH", "--no-signature",
+         "--zero-commit", "--no-attach", "--no-thread", "--no-base",
+         "--no-notes", "--no-to", "--no-cc", "--no-from", "--no-add-header",
+         "--no-cover-letter", "--encode-email-headers", "-U3")
+
+
+class Commit:
+    """A commit of a working tree.
+
+    Attributes: repo, id, parent (id), message, subject, name (of the patch,
+    from a line "Patch: NAME" in the message, or None).
+    """
+
+    def __init__(self, repo, commit, parent):
+        self.repo = repo
+        self.id = commit
+        self.parent = parent
+        self.message = git("log", "-1", "--format=%B", commit,
+                           repo=repo).decode("utf-8", "surrogateescape")
+        self.subject = git_line("log", "-1", "--format=%s", commit, repo=repo)
+        named = TRAILER.findall(self.message)
+        self.name = named[-1] if named else None
+
+    @property
+    def short(self):
+        """The commit for people."""
+        return f"{self.id[:10]} \"{self.subject[:40]}\""
+
+    def paths(self):
+        """Return the paths that the commit changes, as git sorts them."""
+        told = git("diff-tree", "-r", "-z", "--name-only", "--no-renames",
+                   self.parent, self.id, repo=self.repo)
+        return [os.fsdecode(path) for path in told.split(b"\0") if path]
+
+    def binary_paths(self):
+        """Return the paths of files that are not text, as bytecode."""
+        told = git("diff-tree", "-r", "-z", "--numstat", "--no-renames",
+                   self.parent, self.id, repo=self.repo)
+        return [os.fsdecode(entry[len(b"-\t-\t"):])
+                for entry in told.split(b"\0") if entry.startswith(b"-\t")]
+
+    def diff(self, path, context):
+        """Return the diff of one file with that many lines of context."""
+        return git("diff-tree", "-p", f"-U{context}", *DIFF, self.parent,
+                   self.id, "--", f":(literal,top){path}", repo=self.repo)
+
+    def head(self):
+        """Return the mail up to its first diff, without the line Patch."""
+        commit = self.id if self.name is None else self._unnamed()
+        told = git("format-patch", "--stdout", "-1", *_MAIL, *DIFF, commit,
+                   repo=self.repo)
+        return split(told, self.subject)[0]
+
+    def _unnamed(self):
+        """Return a commit like this, without the line that names it."""
+        author = git_line("log", "-1", "--format=%an%n%ae%n%ad", "--date=raw",
+                          self.id, repo=self.repo).split("\n")
+        env = {**COMMITTER, "GIT_AUTHOR_NAME": author[0],
+               "GIT_AUTHOR_EMAIL": author[1],
+               "GIT_AUTHOR_DATE": f"@{author[2]}"}
+        message = TRAILER.sub("", self.message)
+        message = git("stripspace", stdin=message.encode(
+            "utf-8", "surrogateescape"))
+        return git_line("commit-tree", "--no-gpg-sign", f"{self.id}^{{tree}}",
+                        "-p", self.parent, "-F", "-", repo=self.repo,
+                        stdin=message, env=env)
+
+
+def commits(repo, base, end="HEAD"):
+    """Return the commits after *base* up to *end*, oldest first.
+
+    Merges have more than one parent and are in the list with the first.
+    """
+    told = git_line("rev-list", "--reverse", "--topo-order", "--parents",
+                    f"{base}..{end}", repo=repo)
+    found = [line.split() for line in told.splitlines()]
+    return [Commit(repo, ids[0], ids[1]) for ids in found]

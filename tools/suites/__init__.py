@@ -1,0 +1,1 @@
+"""The test suites: CPython's, those of the patches, and tests/."""
