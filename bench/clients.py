@@ -3,12 +3,12 @@
 Usage: clients.py OPTIONS
 
 OPTIONS is a JSON object: "client" (a name in CLIENTS), "host", "port",
-"timeout" in seconds or null, "cafile" (with TLS) and "packages", the folder
-that the client is imported from, or null.
+"cafile" (with TLS), "packages", the folder that the client is imported from,
+and what the client's function takes.
 
-Each line on standard input is a JSON object: "measure" (of MEASURES), "case"
-(of CASES) and "count", the number of requests; one on standard output is the
-answer to it.  Whatever is wrong with a response ends the program.
+Each line on standard input is a JSON object with the arguments of a function
+in MEASURES, and one on standard output is what that returned.  A response
+that is not the expected one ends the program.
 """
 
 import functools
@@ -17,312 +17,319 @@ import io
 import itertools
 import json
 import os
+import socket
 import sys
+import threading
 import time
+import tracemalloc
 
-from cost import count_calls
-from server import BODY, CALLED, HOPS
+from server import BODY, CALLED, HOST, allow_files
 
-CASES = {
-    "GET": ("GET", "/small", None),
-    "redirects": ("GET", f"/hops/{HOPS}", None),
-    "call": ("POST", "/RPC2", CALLED),
-    "record": ("POST", "/log", "record %d"),
-}
+TIMEOUT = 30
+CASES = {"GET": ("GET", "/small", None),
+         "redirects": ("GET", "/hops/0", None),
+         "call": ("POST", "/RPC2", None),
+         "record": ("POST", "/log", None),
+         **{f"{number} fields": ("GET", f"/fields/{number}", None)
+            for number in range(1, 100)}}
 
 
-# Each returns fetch(method, target, body), which returns (status, body).  It
-# may have an attribute many(count, method, target, body), which returns so
-# many of them.
+class At:
+    """Where the server is."""
 
-def http_client(host, port, timeout=None, cafile=None):
-    conn = connect(host, port, timeout, cafile)
+    def __init__(self, host, port, cafile):
+        self.host, self.port, self.cafile = host, port, cafile
+        self.context = None
+        if cafile is not None:
+            import ssl
+            self.context = ssl.create_default_context(cafile=cafile)
+            # As most programs have it, without a context of their own.
+            os.environ["SSL_CERT_FILE"] = cafile
+        self.url = f"http{'s' if cafile else ''}://{host}:{port}"
+
+
+# Each returns many(count, method, target, body), which makes so many requests
+# and returns the list of (status, body).
+
+def each(fetch):
+    """Return many() for what makes one request."""
+    def many(count, *request):
+        return [fetch(*request) for _ in range(count)]
+    return many
+
+
+def ahead(send, receive, depth):
+    """Return many() that sends *depth* requests before it receives."""
+    def many(count, *request):
+        answers = []
+        for _ in range(count // depth):
+            for _ in range(depth):
+                send(*request)
+            answers += [receive() for _ in range(depth)]
+        return answers
+    return many
+
+
+def raw(at):
+    """The bare loop of system calls."""
+    sock = socket.create_connection((at.host, at.port), TIMEOUT)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if at.context is not None:
+        sock = at.context.wrap_socket(sock, server_hostname=at.host)
 
     def fetch(method, target, body):
-        conn.request(method, target, body)
+        sock.sendall(b"%b %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (
+            method.encode(), target.encode()))
+        head, _, received = sock.recv(65536).partition(b"\r\n\r\n")
+        return int(head[9:12]), received
+    return each(fetch)
+
+
+def http_client(at, depth=1):
+    import http.client
+    if at.context is None:
+        conn = http.client.HTTPConnection(at.host, at.port, timeout=TIMEOUT)
+    else:
+        conn = http.client.HTTPSConnection(at.host, at.port, timeout=TIMEOUT,
+                                           context=at.context)
+
+    def receive():
         response = conn.getresponse()
         return response.status, response.read()
-    return fetch
+    if depth > 1:
+        conn.max_pipelined = depth
+        # One response shows that the connection persists.
+        conn.request("GET", "/small")
+        receive()
+    return ahead(conn.request, receive, depth)
 
 
-def connect(host, port, timeout=None, cafile=None):
-    """Return an HTTPConnection, over TLS if there is a *cafile*."""
-    import http.client
-    if cafile is None:
-        return http.client.HTTPConnection(host, port, timeout=timeout)
-    return http.client.HTTPSConnection(host, port, timeout=timeout,
-                                       **trusting(cafile))
-
-
-def trusting(cafile):
-    """Return keyword arguments for TLS, none without a *cafile*."""
-    if cafile is None:
-        return {}
-    import ssl
-    return {"context": ssl.create_default_context(cafile=cafile)}
-
-
-def urlopen(host, port, timeout, cafile=None):
+def urlopen(at):
     from urllib.request import urlopen
-    trust_everywhere(cafile)
-    return opening(urlopen, host, port, timeout, cafile)
+    return opening(urlopen, at)
 
 
-def trust_everywhere(cafile):
-    """Let *cafile* be what a context trusts that nobody has made.
-
-    As most programs have it: given a context, urlopen() makes an opener each
-    time; without, it makes one for all, and one context for that.
-    """
-    if cafile is not None:
-        os.environ["SSL_CERT_FILE"] = cafile
-
-
-def handler(host, port, timeout, cafile=None):
+def handler(at, **options):
     from urllib.request import PersistentConnectionHandler, build_opener
-    trust_everywhere(cafile)
-    opener = build_opener(PersistentConnectionHandler())
-    return opening(opener.open, host, port, timeout, cafile)
+    opener = build_opener(PersistentConnectionHandler(**options))
+    return opening(opener.open, at)
 
 
-def opening(open, host, port, timeout, cafile):
-    base = base_url(host, port, cafile)
-
+def opening(open, at):
     def fetch(method, target, body):
-        with open(base + target, body, timeout=timeout) as response:
+        with open(at.url + target, body, timeout=TIMEOUT) as response:
             return response.status, response.read()
-    return fetch
+    return each(fetch)
 
 
-def base_url(host, port, cafile):
-    return f"{'http' if cafile is None else 'https'}://{host}:{port}"
-
-
-def xmlrpc(host, port):
+def xmlrpc(at):
     import xmlrpc.client
-    proxy = xmlrpc.client.ServerProxy(f"http://{host}:{port}/RPC2")
+    proxy = xmlrpc.client.ServerProxy(f"{at.url}/RPC2", context=at.context)
 
-    def fetch(method, target, args):
-        return 200, proxy.call(*args).encode()
-    return fetch
+    def fetch(*request):
+        return 200, proxy.call(*CALLED).encode()
+    return each(fetch)
 
 
-def logging(host, port, **options):
+def logging(at, **options):
     import logging.handlers
     numbers = itertools.count()
 
     def handle_error(record):
         raise
 
-    def fetch(method, target, message):
-        # The response is dropped; the server counts what it has received.
-        logger.info(message, next(numbers))
+    def fetch(*request):
+        # The handler drops the response; the server refuses a wrong record.
+        logger.info("record %d", next(numbers))
         return 200, BODY
     logger = logging.Logger("bench")
     logger.addHandler(logging.handlers.HTTPHandler(
-        f"{host}:{port}", "/log", "POST", **options))
+        f"{at.host}:{at.port}", "/log", "POST", context=at.context,
+        secure=at.context is not None, **options))
     logger.handlers[0].handleError = handle_error
-    return fetch
+    return each(fetch)
 
 
-def urllib3(host, port, timeout, cafile=None):
+def urllib3(at):
     import urllib3
-    pool = urllib3.PoolManager(timeout=timeout, ca_certs=cafile)
-    base = base_url(host, port, cafile)
+    pool = urllib3.PoolManager(timeout=TIMEOUT, ca_certs=at.cafile)
 
     def fetch(method, target, body):
-        response = pool.request(method, base + target, body=body)
+        response = pool.request(method, at.url + target, body=body)
         return response.status, response.data
-    return fetch
+    return each(fetch)
 
 
-def requests(host, port, timeout, cafile=None):
-    import requests
-    session = requests.Session()
-    base = base_url(host, port, cafile)
+def requests(at, module="requests"):
+    session = __import__(module).Session()
 
     def fetch(method, target, body):
-        response = session.request(method, base + target, data=body,
-                                   timeout=timeout, verify=cafile)
+        response = session.request(method, at.url + target, data=body,
+                                   timeout=TIMEOUT, verify=at.cafile)
         return response.status_code, response.content
-    return fetch
+    return each(fetch)
 
 
-def httpx(host, port, timeout, cafile=None):
+def httpx(at):
     import httpx
-    # It does not want to wait for more than 5 s until it is its turn again.
-    client = httpx.Client(timeout=timeout,
-                          limits=httpx.Limits(keepalive_expiry=None),
-                          verify=trusting(cafile).get("context", True))
-    base = base_url(host, port, cafile)
+    # By default, a connection that was idle for 5 s is closed.
+    client = httpx.Client(timeout=TIMEOUT, verify=at.context or True,
+                          limits=httpx.Limits(keepalive_expiry=None))
 
     def fetch(method, target, body):
-        response = client.request(method, base + target, content=body)
+        response = client.request(method, at.url + target, content=body)
         return response.status_code, response.content
-    return fetch
+    return each(fetch)
 
 
-def httplib2(host, port, timeout, cafile=None):
+def httplib2(at):
     import httplib2
-    client = httplib2.Http(timeout=timeout, ca_certs=cafile)
-    base = base_url(host, port, cafile)
+    client = httplib2.Http(timeout=TIMEOUT, ca_certs=at.cafile)
 
     def fetch(method, target, body):
-        response, received = client.request(base + target, method, body)
+        response, received = client.request(at.url + target, method, body)
         return response.status, received
-    return fetch
+    return each(fetch)
 
 
-def aiohttp(host, port, timeout, cafile=None):
+def aiohttp(at):
     import asyncio
 
     import aiohttp
-    base = base_url(host, port, cafile)
 
     async def open_session():
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                keepalive_timeout=60,
-                ssl=trusting(cafile).get("context", True)),
-            timeout=aiohttp.ClientTimeout(timeout))
+            connector=aiohttp.TCPConnector(keepalive_timeout=600,
+                                           ssl=at.context or True),
+            timeout=aiohttp.ClientTimeout(TIMEOUT))
 
-    async def each(count, method, target, body):
+    async def many(count, method, target, body):
         answers = []
         for _ in range(count):
-            async with session.request(method, base + target,
+            async with session.request(method, at.url + target,
                                        data=body) as response:
                 answers.append((response.status, await response.read()))
         return answers
-
-    def fetch(*request):
-        return fetch.many(1, *request)[0]
     runner = asyncio.Runner()
     session = runner.run(open_session())
     # To begin and end a task for each would be its most expensive part.
-    fetch.many = lambda *args: runner.run(each(*args))
-    return fetch
+    return lambda *args: runner.run(many(*args))
 
 
-def pycurl(host, port, timeout, cafile=None):
+def pycurl(at):
     import pycurl
     curl = pycurl.Curl()
-    curl.setopt(pycurl.TIMEOUT, timeout)
-    if cafile is not None:
-        curl.setopt(pycurl.CAINFO, cafile)
-    base = base_url(host, port, cafile)
+    curl.setopt(pycurl.TIMEOUT, TIMEOUT)
+    if at.cafile is not None:
+        curl.setopt(pycurl.CAINFO, at.cafile)
 
     def fetch(method, target, body):
-        assert method == "GET", "nothing else is measured with it"
         received = io.BytesIO()
-        curl.setopt(pycurl.URL, base + target)
+        curl.setopt(pycurl.URL, at.url + target)
         curl.setopt(pycurl.WRITEDATA, received)
         curl.perform()
         return curl.getinfo(pycurl.RESPONSE_CODE), received.getvalue()
-    return fetch
+    return each(fetch)
 
 
-# How many requests make up one for these two, and are sent ahead.
-DEPTH = 50
-
-
-def pipelined(host, port, timeout, depth=DEPTH):
-    conn = connect(host, port, timeout)
-    conn.max_pipelined = depth
-
-    def ahead(*request):
-        for _ in range(DEPTH // depth):
-            for _ in range(depth):
-                conn.request(*request)
-            for _ in range(depth):
-                response = conn.getresponse()
-                yield response.status, response.read()
-    # One response shows that the connection persists.
-    conn.request("GET", "/small")
-    assert conn.getresponse().read() == BODY
-    return functools.partial(the_same, ahead)
-
-
-def dugong(host, port, timeout):
+def dugong(at, depth=1):
     import dugong
-    conn = dugong.HTTPConnection(host, port)
-    conn.timeout = timeout
+    conn = dugong.HTTPConnection(at.host, at.port, ssl_context=at.context)
+    conn.timeout = TIMEOUT
 
-    def ahead(method, target, body):
-        for _ in range(DEPTH):
-            conn.send_request(method, target, body=body)
-        for _ in range(DEPTH):
-            yield conn.read_response().status, conn.readall()
-    return functools.partial(the_same, ahead)
+    def send(method, target, body):
+        conn.send_request(method, target, body=body)
 
-
-def the_same(ahead, *request):
-    """Return the one answer to many requests, or one that is different."""
-    answers = list(ahead(*request))
-    return next((answer for answer in answers if answer != answers[-1]),
-                answers[-1])
+    def receive():
+        return conn.read_response().status, conn.readall()
+    return ahead(send, receive, depth)
 
 
-CLIENTS = {"http.client": http_client, "urlopen": urlopen,
-           "handler": handler, "urllib3": urllib3, "requests": requests,
-           "httpx": httpx, "httplib2": httplib2, "aiohttp": aiohttp,
-           "pycurl": pycurl, "xmlrpc": xmlrpc, "logging": logging,
-           "pipelined": pipelined, "dugong": dugong}
+CLIENTS = {"raw": raw, "http.client": http_client, "urlopen": urlopen,
+           "handler": handler, "xmlrpc": xmlrpc, "logging": logging,
+           "urllib3": urllib3, "requests": requests, "httpx": httpx,
+           "niquests": functools.partial(requests, module="niquests"),
+           "httplib2": httplib2, "aiohttp": aiohttp, "pycurl": pycurl,
+           "dugong": dugong}
 
 
-def open_client(client, packages=None, **options):
-    if packages is not None:
-        sys.path.insert(0, packages)
-    options = {name: value for name, value in options.items()
-               if name != "cafile" or value is not None}
-    return CLIENTS[client](**options)
+# What can be measured.
 
-
-def check(case, answers):
+def check(answers):
     for status, received in answers:
         if status != 200 or received != BODY:
-            sys.exit(f"{case}: {status}, {len(received)} bytes, "
+            sys.exit(f"a response was {status} with {len(received)} bytes, "
                      f"{bytes(received[:40])}")
 
 
-def timed(fetch, case, count):
-    """Return what a request takes, in seconds."""
-    request, answers = CASES[case], []
+def timed(many, count, case="GET", threads=1):
+    """Return the microseconds that one of *count* requests takes."""
+    lists = [[] for _ in range(threads)]
+
+    def run(answers):
+        answers += many(count // threads, *CASES[case])
+    others = [threading.Thread(target=run, args=(answers,))
+              for answers in lists[1:]]
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    if hasattr(fetch, "many"):
-        answers = fetch.many(count, *request)
-    else:
-        for _ in range(count):
-            answers.append(fetch(*request))
+    for thread in others:
+        thread.start()
+    run(lists[0])
+    for thread in others:
+        thread.join()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    check(case, answers)
-    return {"cpu": cpu / count, "wall": wall / count}
+    for answers in lists:
+        assert len(answers) == count // threads, "a thread has failed"
+        check(answers)
+    return {"cpu": cpu / count * 1e6, "wall": wall / count * 1e6}
 
 
-def traced(fetch, case, count):
-    """Mark for whoever traces this process where the requests are."""
-    process = os.getpid()
-    os.kill(process, 0)
-    answers = [fetch(*CASES[case]) for _ in range(count)]
-    os.kill(process, 0)
-    check(case, answers)
+def idle(port, count):
+    """Return what *count* idle connections to as many servers cost.
 
-
-def profiled(fetch, case, count):
-    """Return {name: calls} of the functions that ask about a socket."""
-    return count_calls(lambda: check(
-        case, [fetch(*CASES[case]) for _ in range(count)]))
-
-
-MEASURES = {"timed": timed, "traced": traced, "profiled": profiled}
+    memory: bytes that each takes, as Python counts them; cpu: microseconds
+    of a GET over the one that was not used for the longest time.
+    """
+    from urllib.request import PersistentConnectionHandler, build_opener
+    resolve = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *args: resolve(HOST, *args)
+    opener = build_opener(PersistentConnectionHandler(max_idle=count + 1))
+    first, *clients = [
+        opening(opener.open, At(f"server-{number}.test", port, None))
+        for number in range(count + 1)]
+    check(first(1, *CASES["GET"]))      # to warm up
+    tracemalloc.start()
+    for many in clients:
+        check(many(1, *CASES["GET"]))
+    gc.collect()
+    memory = tracemalloc.get_traced_memory()[0] / count
+    tracemalloc.stop()
+    rounds, answers = max(1, 1000 // count), []
+    cpu = time.process_time()
+    for _ in range(rounds):
+        for many in clients:
+            answers += many(1, *CASES["GET"])
+    cpu = time.process_time() - cpu
+    check(answers)
+    return {"memory": memory, "cpu": cpu / rounds / count * 1e6}
 
 
 def main(options):
-    fetch = open_client(**json.loads(options))
+    options = json.loads(options)
+    allow_files()
+    if packages := options.pop("packages", None):
+        sys.path.insert(0, packages)
+    client = CLIENTS[options.pop("client")]
+    port = options.pop("port")
+    at = At(options.pop("host"), port, options.pop("cafile", None))
+    many = client(at, **options)
     for line in sys.stdin:
         command = json.loads(line)
-        measure = MEASURES[command.pop("measure")]
-        print(json.dumps(measure(fetch, **command)), flush=True)
+        if "idle" in command:
+            told = idle(port, command["idle"])
+        else:
+            told = timed(many, **command)
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,15 @@
-"""What the code of http.client itself costs, stock and patched.
+"""What the code of http.client itself costs: one library, asked by a line.
 
-Usage: cost.py STOCK_LIB PATCHED_LIB [--quick] [--json]
+Usage: cost.py LIB
 
-Both library folders run on the interpreter that runs this program, each in a
-process of its own.  The processes take turns.  A turn is timed by
-process_time(), over a socket pair, so that it has no server and no network
-in it; the best one counts.  For large bodies, which another process sends,
-the median counts, since how two processes share caches changes from turn to
-turn.  What the sockets alone take is measured in the same way and subtracted.
-The quartiles are those of the ratios of turns that were taken beside each
-other.
+LIB is the folder that http.client is imported from.  Each line on standard
+input is a JSON object, "method" (of Library) and its arguments, and one on
+standard output is what that returned.
 
-The output is a table in Markdown or, with --json, one line with all rows.
+Time is process_time() over a socket pair, with the peer in this process, so
+that it has no server and no network in it.  What the sockets alone take is
+measured in the same way, for bench/parts.py to subtract.  Large bodies come
+from another process.
 """
 
 import collections
@@ -22,10 +20,8 @@ import os
 import random
 import resource
 import socket
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from typing import Callable, NamedTuple
 
@@ -43,6 +39,15 @@ Connection: keep-alive
 ETag: "6a0-400"
 Accept-Ranges: bytes
 """.replace(b"\n", b"\r\n")
+
+
+IMPORT = """\
+import sys, time
+sys.path.insert(0, sys.argv[1])
+start = time.process_time()
+import http.client
+print(time.process_time() - start)
+"""
 
 
 # Messages.
@@ -90,7 +95,6 @@ class Case(NamedTuple):
     """A request, timed."""
 
     label: str
-    aim: float          # at most so many times what stock takes
     count: int          # requests in a turn
     response: bytes
     received: object    # what read() has to return
@@ -114,33 +118,29 @@ def make_cases():
     chunked = in_chunks(large, CHUNK_SIZE)
     post = ("POST", "/item", POSTED, {"Content-Type": "text/plain"})
     return {
-        "GET": Case("GET, 8 fields", 0.70, 1000,
+        "GET": Case("GET, 8 fields", 1000,
                     by_length(small, FIELDS), small),
-        "tiny": Case("GET, 1 field", 0.90, 1000, by_length(small), small),
-        "POST": Case("POST of 100 bytes", 0.80, 1000,
+        "tiny": Case("GET, 1 field", 1000, by_length(small), small),
+        "POST": Case("POST of 100 bytes", 1000,
                      by_length(small, FIELDS), small, post),
-        "chunk": Case("200 bytes in 1 chunk", 1.05, 1000,
+        "chunk": Case("200 bytes in 1 chunk", 1000,
                       in_chunks(small[:200], 200), small[:200]),
-        "reads": Case("100 kB in reads of 1 kB", 1.05, 200,
+        "reads": Case("100 kB in reads of 1 kB", 200,
                       by_length(kbytes), parts, read=read_parts),
         # All but a thousandth of its time is that of the sockets.
-        "length": Case("20 MiB by length, sockets", 1.00, 1,
+        "length": Case("20 MiB by length, sockets", 1,
                        by_length(large), large, subtracts=False),
-        "chunks": Case("20 MiB, 8 KiB chunks", 1.05, 1, chunked, large),
-        "fp": Case("20 MiB, 8 KiB chunks, fp", 1.50, 1, chunked,
+        "chunks": Case("20 MiB, 8 KiB chunks", 1, chunked, large),
+        "fp": Case("20 MiB, 8 KiB chunks, fp", 1, chunked,
                    chunks, read=read_as_urllib3),
     }
 
 
 # The process that has one library.
 
-class Wrong(Exception):
-    """A response was not what was sent."""
-
-
 def check(case, received):
     if received != case.received:
-        raise Wrong(f"{case.label}: not the body that was sent")
+        sys.exit(f"{case.label}: not the body that was sent")
 
 
 class Near:
@@ -218,6 +218,7 @@ class Library:
     """Answers the questions of the parent about one library."""
 
     def __init__(self, path):
+        self.path = path
         # On one processor with the process that sends large bodies: where
         # that runs would decide what it costs to receive them.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -232,6 +233,11 @@ class Library:
         self.connection = http.client.HTTPConnection
         self.conns = {name: self.connect(link.sock)
                       for name, link in self.links.items()}
+
+    def describe(self):
+        """Return {name: (label, requests in a turn, is_large, subtracts)}."""
+        return {name: (case.label, case.count, case.is_large, case.subtracts)
+                for name, case in self.cases.items()}
 
     def connect(self, sock):
         conn = self.connection("127.0.0.1", 8080)
@@ -293,6 +299,15 @@ class Library:
         return taken / count
 
 
+    def import_time(self):
+        """Return the microseconds that another process takes to import."""
+        done = subprocess.run(
+            [sys.executable, "-E", "-s", "-X",
+             f"pycache_prefix={sys.pycache_prefix}", "-c", IMPORT, self.path],
+            capture_output=True, check=True)
+        return float(done.stdout) * 1e6
+
+
 def resident():
     gc.collect()
     with open("/proc/self/statm") as file:
@@ -321,208 +336,13 @@ def count_calls(function, *args):
     return calls
 
 
-def answer(path):
+def main(path):
     library = Library(path)
     for line in sys.stdin:
-        method, *args = json.loads(line)
-        try:
-            told = getattr(library, method)(*args)
-        except Exception as exc:
-            told = {"wrong": f"{type(exc).__name__}: {exc}"}
-        print(json.dumps(told), flush=True)
-
-
-# The process that asks.
-
-class Plan(NamedTuple):
-    """How much to measure."""
-
-    rounds: int     # with new processes
-    turns: int      # of each case in a round
-    part: int       # of the requests of a turn: one in so many
-    imports: int
-    connections: int
-
-
-FULL = Plan(4, 12, 1, 40, 1000)
-QUICK = Plan(1, 2, 10, 3, 300)
-LARGE = 4           # times as many turns with large bodies
-
-IMPORT = """\
-import sys, time
-sys.path.insert(0, sys.argv[1])
-start = time.process_time()
-import http.client
-print(time.process_time() - start)
-"""
-
-
-class Bench:
-    """Measures stock and patched beside each other; yields rows."""
-
-    def __init__(self, paths, plan, scratch):
-        self.paths = paths
-        self.plan = plan
-        self.argv = [sys.executable, "-E", "-s", "-X",
-                     f"pycache_prefix={scratch}"]
-
-    def rows(self):
-        """Yield {"name", "label", "unit", "stock", "patched", ...}."""
-        yield from self.costs()
-        with self.children() as children:
-            for method, label, most in (
-                    ("calls", "system calls, kept", 1),
-                    ("calls_if_new", "system calls, new", 0)):
-                yield self.more(method, label, "", most, *[
-                    [child(method, "GET", 20)] for child in children])
-        yield self.more("memory", "idle connection", "B", 0,
-                        *zip(*[self.memory() for _ in range(3)]),
-                        typical=statistics.median)
-        yield self.more("import", "import http.client", "µs", 1500,
-                        *self.imports())
-
-    @contextlib.contextmanager
-    def children(self):
-        """Give a function for each library, to ask its process with."""
-        processes = [subprocess.Popen(
-            [*self.argv, __file__, "--answer", path], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            for path in self.paths]
-        try:
-            yield [Asking(process) for process in processes]
-        finally:
-            for process in processes:
-                process.communicate()
-
-    def costs(self):
-        cases = make_cases()
-        taken = {name: ([], []) for name in cases}
-        bare = {name: [] for name in cases}
-        for _ in range(self.plan.rounds):
-            with self.children() as children:
-                for name, case in cases.items():
-                    count = max(1, case.count // self.plan.part)
-                    turns = self.plan.turns * (LARGE if case.is_large else 1)
-                    self.turns(children, (name, count), turns, taken[name],
-                               bare[name])
-        for name, case in cases.items():
-            yield self.cost(name, case, taken[name], bare[name])
-
-    def turns(self, children, question, turns, taken, bare):
-        for child in children:      # to warm up
-            child("cost", *question)
-        both = list(zip(children, taken))
-        for _ in range(turns):
-            for child, seconds in both:
-                seconds.append(child("cost", *question) * 1e6)
-                bare.append(child("bare", *question) * 1e6)
-            both.reverse()
-
-    def cost(self, name, case, taken, bare):
-        """Return the row of a ratio."""
-        typical = statistics.median if case.is_large else min
-        sockets = typical(bare)
-        less = sockets if case.subtracts else 0
-        stock, patched = [[time - less for time in each] for each in taken]
-        ratios = [after / before for before, after in zip(stock, patched)]
-        low, _, high = statistics.quantiles(ratios, method="inclusive")
-        before, after = typical(stock), typical(patched)
-        return {"name": name, "label": case.label, "unit": "µs",
-                "stock": before, "patched": after, "sockets": sockets,
-                "ratio": after / before, "low": low, "high": high,
-                "aim": case.aim}
-
-    def more(self, name, label, unit, most, stock, patched, typical=min):
-        """Return the row of a difference."""
-        stock, patched = typical(stock), typical(patched)
-        return {"name": name, "label": label, "unit": unit, "stock": stock,
-                "patched": patched, "more": patched - stock, "aim": most}
-
-    def memory(self):
-        with self.children() as children:
-            return [child("memory", "GET", self.plan.connections)
-                    for child in children]
-
-    def imports(self):
-        both = [(path, []) for path in self.paths]
-        taken = [seconds for _, seconds in both]
-        for _ in range(self.plan.imports):
-            for path, seconds in both:
-                done = subprocess.run([*self.argv, "-c", IMPORT, path],
-                                      capture_output=True, check=True)
-                seconds.append(float(done.stdout) * 1e6)
-            both.reverse()
-        return taken
-
-
-class Asking:
-    """A process that answers each line with a line."""
-
-    def __init__(self, process):
-        self.process = process
-
-    def __call__(self, *question):
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        told = json.loads(line) if line else {"wrong": "it has ended"}
-        if isinstance(told, dict):
-            sys.exit(f"{self.process.args[-1]}, {question}: {told['wrong']}")
-        return told
-
-
-# The table.
-
-def measure(value, unit):
-    if unit == "µs":
-        return f"{value / 1000:.1f} ms" if value >= 1000 else f"{value:.1f} µs"
-    return f"{value:,.0f} {unit}".rstrip()
-
-
-HEADS = ["http.client alone", "stock", "patched", "ratio, more", "at most"]
-
-
-def words(row):
-    """Return the row as it is printed, below HEADS."""
-    stock, patched = [measure(row[side], row["unit"])
-                      for side in ("stock", "patched")]
-    if "more" in row:
-        missed = row["more"] > row["aim"]
-        sign = "-" if row["more"] < 0 else "+"
-        changed = sign + measure(abs(row["more"]), row["unit"])
-        aim = "+" + measure(row["aim"], row["unit"])
-    else:
-        missed = round(row["ratio"], 2) > row["aim"]
-        changed = (f"{row['ratio']:.2f} "
-                   f"({row['low']:.2f}–{row['high']:.2f})")
-        aim = f"{row['aim']:.2f}"
-    return [row["label"], stock, patched, changed,
-            f"{aim} OVER" if missed else aim]
-
-
-def show(words):
-    print(f"| {' | '.join(words)} |", flush=True)
-
-
-def main(stock, patched, *options):
-    plan = QUICK if "--quick" in options else FULL
-    as_json = "--json" in options
-    if not as_json:
-        show(HEADS)
-        show(["---"] + ["--:"] * (len(HEADS) - 1))
-    with tempfile.TemporaryDirectory(prefix="cost-") as scratch:
-        paths = [os.path.abspath(path) for path in (stock, patched)]
-        rows = Bench(paths, plan, scratch).rows()
-        if not as_json:
-            for row in rows:
-                show(words(row))
-            return
-        rows = [{**row, "words": words(row)} for row in rows]
-    print(json.dumps(rows))
+        command = json.loads(line)
+        method = getattr(library, command.pop("method"))
+        print(json.dumps(method(**command)), flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--answer":
-        answer(sys.argv[2])
-    else:
-        main(*sys.argv[1:])
+    main(*sys.argv[1:])

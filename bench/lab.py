@@ -1,74 +1,80 @@
-"""Where the benchmarks run: the server, and the programs in bench/."""
+"""Where ./series bench measures: the server, the programs, who takes turns."""
 
 import contextlib
 import http.client
 import json
+import os
 import select
+import statistics
 import subprocess
-import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
-from tools.common import ROOT, Failure
-from tools.demo_server import CERTIFICATE
-from tools.regrtest import environment
+from tools.common import Failure
+from tools.pip import environment
 
-PROGRAMS = ROOT / "bench"
-# A P-256 key with no chain, which is the cheapest handshake there is; and RSA
-# of 2048 bits with an intermediate, as many servers have it.
-TRUSTED = {"tls": CERTIFICATE, "far_tls": CERTIFICATE,
-           "rsa": PROGRAMS / "rsa_root.pem"}
-RSA_CHAIN = PROGRAMS / "rsa_chain.pem"
+PROGRAMS = Path(__file__).parent
+# RSA of 2048 bits with an intermediate, as many servers have it.
+RSA_ROOT, RSA_CHAIN = (PROGRAMS / f"rsa_{name}.pem"
+                       for name in ("root", "chain"))
 HOST = "127.0.0.1"
-TIMEOUT = 120       # seconds for one answer of a program
+WAYS = ("plain", "TLS 1.3")
+TIMEOUT = 300       # seconds for one answer of a program
 GRACE = 10          # seconds for it to end
+WINDOW = 1          # seconds, the least for which others' CPU is counted
+
+
+class Client(NamedTuple):
+    """A client to measure: a function in clients.py, and its options."""
+
+    python: str
+    name: str
+    options: dict = {}
+    case: str = "GET"
+    step: int = 1           # the number of requests is a multiple of this
+    connections: int = 0    # for each request; 0: one for all of them
 
 
 class Child:
     """A program in bench/ that answers a line with a line, as JSON."""
 
-    def __init__(self, argv, errors):
+    def __init__(self, name, argv, errors):
         self.requests = 0       # how many it was asked for
-        self._argv = argv
+        self._name = name
         self._errors = errors
         self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors, env=environment(), text=True)
+            [str(arg) for arg in argv], stdin=subprocess.PIPE, stderr=errors,
+            stdout=subprocess.PIPE, env=environment(), text=True)
+        self.pid = self._process.pid
 
     def ask(self, **command):
         """Return the answer to *command*; Failure if there is none."""
         self.requests += command.get("count", 0)
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has said why
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:     # it has said why
-            pass
         return self.answer()
 
-    def answer(self, seconds=TIMEOUT):
+    def answer(self):
         """Return the next thing that the program prints."""
-        poller = select.poll()
-        poller.register(self._process.stdout, select.POLLIN)
-        ready = poller.poll(seconds * 1000)
+        ready, _, _ = select.select([self._process.stdout], [], [], TIMEOUT)
         line = self._process.stdout.readline() if ready else ""
         if not line:
             self.end()
-            raise self._failure(ready, seconds)
+            raise Failure(f"{self._name} has failed: {self._why(ready)}")
         return json.loads(line)
 
-    def _failure(self, ready, seconds):
+    def _why(self, ready):
+        if not ready:
+            return f"no answer within {TIMEOUT} s"
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").splitlines()
-        why = said[-1] if said else (
-            f"status {self._process.returncode}" if ready
-            else f"no answer within {seconds} s")
-        program = next(Path(arg).name for arg in self._argv
-                       if arg.endswith(".py"))
-        return Failure(f"bench/{program} did not end well with "
-                       f"{self._argv[0]}: {why}")
+        return said[-1] if said else f"status {self._process.returncode}"
 
     def end(self):
-        """End the program, as it does by itself unless something hangs."""
+        """End the program, which ends by itself unless something hangs."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
@@ -79,6 +85,46 @@ class Child:
         self._process.stdout.close()
 
 
+class Watch:
+    """Finds out how much CPU was used by others, as /proc counts it.
+
+    worst: the largest share of one processor, in any round.
+    """
+
+    def __init__(self):
+        self.worst = 0
+        self._begun = None
+
+    def look(self, pids, end=False):
+        """Call this before, between and after rounds of processes *pids*."""
+        now = time.monotonic(), _all_cpu() - sum(map(_cpu_of, pids))
+        if self._begun is not None and now[0] - self._begun[0] > WINDOW:
+            seconds, used = (b - a for a, b in zip(self._begun, now))
+            self.worst = max(self.worst, used / seconds)
+            self._begun = now
+        if self._begun is None or end:
+            self._begun = None if end else now
+
+
+def _all_cpu():
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _, _, _, _, steal = map(int, fields[:8])
+    return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_of(pid):
+    """Return the seconds of a process and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _children_of(pid):
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:     # not every kernel has it
+        return []
+
+
 class Lab:
     """The server, and a way to run programs; a context manager.
 
@@ -86,96 +132,130 @@ class Lab:
     in a scratch folder.
     """
 
+    def __init__(self, python):
+        self.watch = Watch()
+        self._python = python
+
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            self._scratch = Path(stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="series-bench-")))
+            self._scratch = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="series-bench-"))
             self._stack = stack
-            server = self.start(sys.executable, "server.py", CERTIFICATE,
-                                RSA_CHAIN)
-            self._ports = server.answer()
+            self._server = self.start(self._python, "server.py", RSA_CHAIN)
+            self._ports = self._server.answer()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info):
         self._stack.close()
 
-    def start(self, python, program, *args, under=()):
-        """Start bench/*program*; return the Child, which ends with the Lab.
-
-        under: the command line of a tracer.
-        """
+    def start(self, python, program, *args):
+        """Start bench/*program*; return the Child, which ends with the Lab."""
         errors = self._stack.enter_context(tempfile.TemporaryFile())
-        argv = [*under, python, "-E", "-s", "-X",
-                f"pycache_prefix={self._scratch / 'bytecode'}",
-                PROGRAMS / program, *args]
-        child = Child([str(arg) for arg in argv], errors)
+        child = Child(f"bench/{program}", [
+            python, "-E", "-s", "-X", f"pycache_prefix={self._scratch}",
+            PROGRAMS / program, *args], errors)
         self._stack.callback(child.end)
         return child
 
-    def once(self, python, program, **options):
-        """Run a program that answers once; return its answer."""
-        child = self.start(python, program, json.dumps(options))
-        try:
-            return child.answer()
-        finally:
-            child.end()
+    def client(self, client, way="plain", delay=0):
+        """Return a Child that runs a Client."""
+        return self.start(client.python, "clients.py", json.dumps({
+            "client": client.name, "host": HOST,
+            "port": self._ports[way][str(delay)],
+            "cafile": None if way == "plain" else str(RSA_ROOT),
+            **client.options}))
 
     @contextlib.contextmanager
-    def clients(self, wanted):
-        """Give {name: Child} of bench/clients.py.
-
-        wanted: {name: (interpreter, options)}; the option "connections"
-        tells how many there are for each request, without it there is one
-        for all of them.  Raises Failure at the end if there were more or
-        less of them.
-        """
-        before = self.count("accepted")
-        wanted = {name: (python, dict(options))
-                  for name, (python, options) in wanted.items()}
-        each = {name: options.pop("connections", None)
-                for name, (_, options) in wanted.items()}
-        children = {name: self.client(python, **options)
-                    for name, (python, options) in wanted.items()}
+    def children(self, make):
+        """Give {name: Child}, as *make* returns it; watch meanwhile."""
+        children = make()
         try:
+            self.look(children)
             yield children
+            self.look(children, end=True)
         finally:
             for child in children.values():
                 child.end()
-        used = self.count("accepted") - before - 1      # the last one asked
-        due = sum(child.requests * each[name] if each[name] else 1
+
+    def look(self, children, end=False):
+        pids = [child.pid for child in [*children.values(), self._server]]
+        pids += [pid for one in pids for pid in _children_of(one)]
+        self.watch.look([*pids, os.getpid()], end)
+
+    @contextlib.contextmanager
+    def clients(self, wanted, way="plain", delay=0):
+        """Give {name: Child} of {name: Client}.
+
+        Raises Failure at the end if they used more or fewer connections
+        than they should have.
+        """
+        before = self._accepted()
+        with self.children(lambda: {
+                name: self.client(client, way, delay)
+                for name, client in wanted.items()}) as children:
+            yield children
+        used = self._accepted() - before - 1    # that asks
+        due = sum(child.requests * wanted[name].connections or 1
                   for name, child in children.items())
         if used != due:
-            raise Failure(f"{len(children)} clients used {used} connections "
-                          f"instead of {due}: {', '.join(children)}")
+            raise Failure(f"{', '.join(children)}: {used} connections were "
+                          f"used instead of {due}; see to bench/clients.py")
 
-    def client(self, python, client="http.client", *, under=(),
-               port="plain", **options):
-        """Return a Child that runs bench/clients.py."""
-        options.update(self.address(port), client=client)
-        return self.start(python, "clients.py", json.dumps(options),
-                          under=under)
-
-    def count(self, what):
-        """Return how many connections the server has "accepted" so far.
-
-        Or how many records it has "logged".
-        """
-        conn = http.client.HTTPConnection(HOST, self._ports["plain"],
+    def _accepted(self):
+        conn = http.client.HTTPConnection(HOST, self._ports["plain"]["0"],
                                           timeout=TIMEOUT)
         with contextlib.closing(conn):
-            conn.request("GET", f"/{what}")
+            conn.request("GET", "/accepted")
             return int(conn.getresponse().read())
 
-    def scratch(self, name):
-        """Return the Path of a file that goes with the Lab."""
-        return self._scratch / name
+    def take_turns(self, wanted, way="plain", delay=0, *, rounds, seconds):
+        """Time requests; return {name: {"cpu": [...], "wall": [...]}}.
 
-    def address(self, port="plain"):
-        """Return the options that tell a program where the server is.
-
-        port: "plain", "tls", "rsa", "xmlrpc", "far" or "far_tls".
+        In each round, each of {name: Client} has one turn that takes about
+        so many *seconds*; who begins changes.  Samples are microseconds per
+        request.
         """
-        cafile = TRUSTED.get(port)
-        return {"host": HOST, "port": self._ports[port],
-                "cafile": cafile and str(cafile)}
+        taken = {name: {"cpu": [], "wall": []} for name in wanted}
+        with self.clients(wanted, way, delay) as children:
+            counts = {name: _count(children[name], client, seconds)
+                      for name, client in wanted.items()}
+            order = list(wanted)
+            for _ in range(rounds):
+                for name in order:
+                    told = children[name].ask(case=wanted[name].case,
+                                              count=counts[name])
+                    for clock, time_taken in told.items():
+                        taken[name][clock].append(rounded(time_taken))
+                order.reverse()
+                self.look(children)
+        return taken
+
+
+def _count(child, client, seconds):
+    """Warm up; return how many requests take about so many seconds."""
+    count = client.step
+    for _ in range(3):
+        told = child.ask(case=client.case, count=count)
+        steps = seconds * 1e6 / (told["wall"] * client.step)
+        count = client.step * max(1, round(steps))
+    return count
+
+
+# Figures.
+
+def rounded(value):
+    return float(f"{value:.4g}")
+
+
+def spread(values):
+    """Return the median of *values* and their quartiles."""
+    low, median, high = (statistics.quantiles(values, method="inclusive")
+                         if len(values) > 1 else [*values] * 3)
+    return {"median": rounded(median), "low": rounded(low),
+            "high": rounded(high)}
+
+
+def ratio(values, others):
+    """Return the spread of the ratios of samples taken beside each other."""
+    return spread([one / other for one, other in zip(values, others)])

@@ -1,4 +1,4 @@
-"""Other HTTP clients, and what draws the plot: packages in the cache."""
+"""Other HTTP clients, and what draws the plots: packages in the cache."""
 
 import tempfile
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 from tools import pip
 from tools.common import cache_dir, locked, run, say
 
-PEERS = ("urllib3", "requests", "aiohttp", "httplib2", "httpx", "pycurl")
-PIPELINING = "dugong"       # the one that does it, too
+# Each is in a folder of its own, with all that it needs: niquests brings
+# another urllib3.
+PEERS = ("pycurl", "aiohttp", "httplib2", "urllib3", "requests", "httpx",
+         "niquests", "dugong")
 PLOTTER = "matplotlib"
 
 _VERSION = ("import importlib.metadata as m, sys; sys.path.insert(0, "
@@ -15,14 +17,15 @@ _VERSION = ("import importlib.metadata as m, sys; sys.path.insert(0, "
             "print(m.version(sys.argv[2]))")
 
 
-def find(python, version, names):
+def find(python, line, names=PEERS):
     """Return ({name: (version, folder)}, {name: why it is not there}).
 
     Packages that the cache does not have are fetched, with pip from where
-    that is configured to.  python: the interpreter that is to import them;
-    version: its version, (3, 15).
+    that is configured to.  python: the interpreter that is to import them,
+    of *line*.
     """
-    cache = cache_dir() / "bench" / ("cp%d%d" % version[:2])
+    version = tuple(map(int, line.split(".")))
+    cache = cache_dir() / "bench" / ("cp%d%d" % version)
     with locked(cache / "lock", "another ./series fetches packages; waiting "
                                 "for it"):
         why = _fetch(cache, python, version,
@@ -36,7 +39,14 @@ def find(python, version, names):
             continue
         said = done.stderr.strip().splitlines() or ["it cannot be imported"]
         missing[name] = why.get(name, said[-1])
+        say(f"{name} is left out: {missing[name]}")
     return found, missing
+
+
+def plotter(python, line):
+    """Return the folder of what draws plots, or None."""
+    found, _ = find(python, line, [PLOTTER])
+    return found[PLOTTER][1] if found else None
 
 
 def _fetch(cache, python, version, names):

@@ -1,64 +1,193 @@
-"""Draw the results of ./series bench.
+"""Draw the results of ./series bench, as far as they have been measured.
 
-Usage: plot.py PACKAGES RESULTS.json PLOT.svg, PACKAGES being the folder that
-matplotlib is imported from.
+Usage: plot.py PACKAGES RESULTS.json, PACKAGES being the folder that
+matplotlib is imported from.  RESULTS.svg, RESULTS-trips.svg and
+RESULTS-growth.svg are written.
 """
 
 import json
+import statistics
 import sys
+from pathlib import Path
 
-COLOUR = "#3b6ea5"
-
-
-def bars(axes, labels, values, spreads):
-    """Draw values as bars, with quartiles, which may lie to one side."""
-    errors = [[max(0, value - one["low"])
-               for value, one in zip(values, spreads)],
-              [max(0, one["high"] - value)
-               for value, one in zip(values, spreads)]]
-    axes.barh(labels, values, 0.6, xerr=errors, color=COLOUR,
-              error_kw={"ecolor": "#444", "capsize": 2})
+COLOURS = {"stock": "#8c8c8c", "patched": "#2f6db3", "handler": "#d1702b",
+           "1": "#2f6db3", "10": "#d1702b", "50": "#5a9367"}
+HEIGHT = 0.38       # of a bar
 
 
-def draw_ratios(axes, rows):
-    rows = [row for row in rows if "ratio" in row]
-    labels = [row["label"] for row in rows]
-    bars(axes, labels, [row["ratio"] for row in rows], rows)
-    axes.plot([row["aim"] for row in rows], labels, "|", color="#b03030",
-              markersize=14, label="aim")
-    axes.axvline(1, color="#444", linewidth=1)
-    axes.set_title("CPU of http.client, patched / stock")
-    axes.legend(frameon=False)
+def colour_of(name):
+    return COLOURS["handler" if name.startswith("handler") or name.endswith(
+        "handler") else name.rpartition(", ")[2]]
 
 
-def draw_peers(axes, peers):
-    labels = [f"{name} {told['version'] or ''}".strip()
-              for name, told in peers.items()]
-    times = [told["cpu"]["time"] for told in peers.values()]
-    bars(axes, labels, [time["median"] for time in times], times)
-    axes.set_title("CPU of a GET over loopback, in µs")
+def median(samples, clock="wall"):
+    return statistics.median(samples[clock])
 
 
-def main(packages, results, picture):
+def lines(axes, series, **options):
+    """Draw {name: {x: y}} from zero."""
+    for name, points in series.items():
+        axes.plot(list(points), list(points.values()), marker="o",
+                  markersize=4, color=colour_of(name), label=name, **options)
+    axes.set_ylim(bottom=0)
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.05)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def numbers(axes, xs):
+    """Let the logarithmic x axis show these numbers."""
+    axes.set_xscale("log")
+    axes.set_xticks(xs, [f"{x:,}" for x in xs])
+    axes.minorticks_off()
+
+
+# What it gives: requests per second, and POSTs that fail.
+
+def pairs_of_bars(axes, rows, show):
+    """Draw {label: (stock, patched)} as pairs of bars, each with its value."""
+    most = max(map(max, rows.values())) or 1
+    for at, values in enumerate(rows.values()):
+        for side, value, by in zip(("stock", "patched"), values, (-1, 1)):
+            y = at + by * HEIGHT / 2
+            axes.barh(y, value, HEIGHT, color=COLOURS[side],
+                      label=side if at == 0 else None)
+            axes.text(value + most * 0.015, y, show(value), va="center",
+                      fontsize=8)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.invert_yaxis()
+    axes.set_xlim(0, most * 1.15)
+
+
+def draw_rates(axes, ways):
+    rows = {}
+    for way, clients in ways.items():
+        rate = {name: 1e6 / median(samples)
+                for name, samples in clients.items()}
+        rows[f"http.client,\n{way}"] = (rate["http.client, stock"],
+                                        rate["http.client, patched"])
+        rows[f"urlopen() / handler,\n{way}"] = (rate["urlopen(), stock"],
+                                                rate["handler, patched"])
+    pairs_of_bars(axes, rows, "{:,.0f}".format)
+    axes.set_title("GET requests per second (more is better)")
+    axes.legend(frameon=False, loc="lower right")
+
+
+def draw_posts(axes, ways):
+    tries = next(iter(ways.values()))["stock"]["tries"]
+    pairs_of_bars(axes, {label: [sides[side]["failed"]
+                                 for side in ("stock", "patched")]
+                         for label, sides in ways.items()}, str)
+    axes.set_title(f"POSTs that failed, of {tries} after an idle close\n"
+                   f"by the server")
+    axes.set_xlim(0, tries * 1.15)
+
+
+def draw_gain(pyplot, told):
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8))
+    draw_rates(left, told["peers"])
+    draw_posts(right, told["posts"])
+    return figure
+
+
+# What reuse is worth: round trips.
+
+def by_delay(delays, names):
+    return {label: {int(delay): median(clients[name]) / 1000
+                    for delay, clients in delays.items()}
+            for label, name in names.items()}
+
+
+def draw_trips(pyplot, told):
+    figure, (one, chain, ahead) = pyplot.subplots(1, 3, figsize=(11, 3.8))
+    delays = told["worth"]["TLS 1.3"]
+    lines(one, by_delay(delays, {
+        "urlopen(), stock": "urlopen(), stock",
+        "handler": "handler, patched"}))
+    one.set_title("A GET")
+    lines(chain, by_delay(delays, {
+        "urlopen(), stock": "3 redirects, stock",
+        "urlopen(), patched": "3 redirects, patched",
+        "handler": "3 redirects, handler"}))
+    chain.set_title("A GET with 3 redirects")
+    for axes in one, chain:
+        axes.set_xlim(left=0)
+        axes.set_xlabel("round trip, ms (TLS 1.3)")
+        axes.set_ylabel("time, ms")
+    depths = {name: int(name.split()[1]) for name in next(iter(
+        delays.values())) if name.endswith(" ahead")}
+    lines(ahead, {f"round trip of {delay} ms, {delay}": {
+        depth: 1e6 / median(clients[name]) for name, depth in depths.items()}
+        for delay, clients in delays.items() if delay != "0"})
+    ahead.legend([line.get_label().rpartition(", ")[0]
+                  for line in ahead.lines], frameon=False, fontsize=8)
+    ahead.set_title("Pipelining")
+    ahead.set_xlim(left=0)
+    ahead.set_xlabel("requests sent ahead (TLS 1.3)")
+    ahead.set_ylabel("requests per second")
+    return figure
+
+
+# How cost grows.
+
+def by_number(numbers, clock):
+    names = next(iter(numbers.values()))
+    return {name: {int(number): median(clients[name], clock)
+                   for number, clients in numbers.items()} for name in names}
+
+
+def draw_growth(pyplot, told):
+    growth = told["growth"]
+    figure, ((requests, fields), (idle, threads)) = pyplot.subplots(
+        2, 2, figsize=(10, 7))
+    lines(requests, by_number(growth["requests"], "cpu"))
+    requests.set_xlabel("requests on one connection")
+    lines(fields, by_number(growth["fields"], "cpu"))
+    fields.set_xlabel("fields of a response")
+    fields.set_xlim(left=0)
+    lines(idle, by_number(growth["idle"], "cpu"))
+    idle.set_xlabel("idle connections to as many servers")
+    for axes in requests, fields, idle:
+        axes.set_ylabel("CPU of a GET, µs")
+    lines(threads, {name: {number: 1e6 / time
+                           for number, time in points.items()}
+                    for name, points in by_number(growth["threads"],
+                                                  "wall").items()})
+    threads.set_xlabel("threads")
+    threads.set_ylabel("requests per second, of all")
+    threads.set_xlim(left=0)
+    for axes, what in (requests, "requests"), (idle, "idle"):
+        numbers(axes, [int(number) for number in growth[what]])
+    return figure
+
+
+PLOTS = {"": (draw_gain, {"peers", "posts"}),
+         "-trips": (draw_trips, {"worth"}),
+         "-growth": (draw_growth, {"growth"})}
+
+
+def main(packages, results):
     sys.path.insert(0, packages)
     import matplotlib
     matplotlib.use("svg")
-    # The same picture from the same numbers, and text that can be searched.
-    matplotlib.rcParams.update({"svg.hashsalt": "series", "font.size": 9,
-                                "svg.fonttype": "none"})
+    # The same picture from the same numbers, with any reader's fonts.
+    matplotlib.rcParams.update({
+        "svg.hashsalt": "series", "svg.fonttype": "path", "font.size": 9,
+        "axes.titlesize": 10, "axes.spines.top": False,
+        "axes.spines.right": False})
     from matplotlib import pyplot
-    with open(results, encoding="utf-8") as file:
-        told = json.load(file)
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.5, 3.7))
-    draw_ratios(left, told["cost"][told["line"]])
-    draw_peers(right, told["peers"]["plain"])
-    for axes in left, right:
-        axes.invert_yaxis()
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"CPython {told['version']}, one kept connection; with "
-                    f"quartiles")
-    figure.tight_layout()
-    figure.savefig(picture, metadata={"Date": None})
+    results = Path(results)
+    told = json.loads(results.read_text("utf-8"))
+    measured = {name: part["measured"]
+                for name, part in told["parts"].items()}
+    for suffix, (draw, needs) in PLOTS.items():
+        if not needs <= measured.keys():
+            continue
+        figure = draw(pyplot, measured)
+        figure.suptitle(f"CPython {told['version']}", x=0.01, ha="left",
+                        fontsize=9)
+        figure.tight_layout()
+        figure.savefig(results.with_name(f"{results.stem}{suffix}.svg"),
+                       facecolor="white", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -1,27 +1,15 @@
-"""The results of ./series bench as tables, plain or in Markdown."""
+"""The results of ./series bench as tables, plain or in Markdown; the goals."""
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
-from tools.bench_measures import CONNECTIONS, HANDLER, SIDES
+from bench.lab import ratio, spread
+from bench.parts import AHEAD, SIDES
 
-# What the series may cost at most, beside stock.
-MOST = {"calls": 1, "sendall": 1}
-
-# How many times as fast it has to be.
-LEAST = {"GET": 1.15, "xmlrpc": 1, "dugong": 4}
-
-# How many times the time of the other it may take at most: the handler beside
-# other clients, and patched beside stock.
-HANDLER_MOST = {
-    ("http.client, patched", "plain"): 2.2,
-    ("http.client, patched", "TLS 1.3"): 1.4,
-    ("urllib3", "plain"): 0.5, ("requests", "plain"): 0.22,
-    ("aiohttp", "plain"): 0.8, ("httplib2", "plain"): 0.8}
-XMLRPC_MOST = 1
-REDIRECTS_MOST = {"plain": 0.65, "TLS 1.3": 0.53}
-
-# Rows of bench/cost.py that do not depend on how fast a machine is.
-COUNTED = ("calls", "calls_if_new", "memory")
+BUSY = 0.1          # of a processor, used by others: not idle
+# A row is slower than stock if three quarters of its samples are, by this.
+SLOWER = 1.02
+HANDLER, PATCHED, STOCK = ("handler, patched", "http.client, patched",
+                           "http.client, stock")
 
 
 class Table(NamedTuple):
@@ -34,11 +22,10 @@ class Table(NamedTuple):
         widths = [max(map(len, column))
                   for column in zip(self.heads, *self.rows)]
         lines = []
-        for row in [self.heads, *self.rows]:
-            words = [row[0].ljust(widths[0])]
-            words += [word.rjust(width)
-                      for word, width in zip(row[1:], widths[1:])]
-            lines.append("  ".join(words).rstrip())
+        for first, *others in [self.heads, *self.rows]:
+            words = [word.rjust(width)
+                     for word, width in zip(others, widths[1:])]
+            lines.append("  ".join([first.ljust(widths[0]), *words]).rstrip())
         return "\n".join(lines) + "\n"
 
     def markdown(self):
@@ -49,172 +36,244 @@ class Table(NamedTuple):
 
 # Words for figures.
 
-def _time(value):
-    value = _median(value)
-    return f"{value / 1000:.1f} ms" if value >= 1000 else f"{value:.1f} µs"
+def words(value, unit="µs"):
+    if unit != "µs":
+        return f"{value:,.0f} {unit}".rstrip()
+    return f"{value / 1000:.2f} ms" if value >= 1000 else f"{value:.1f} µs"
 
 
-def _median(value):
-    return value["median"] if isinstance(value, dict) else value
+def about(samples):
+    """Return the median, and how far the quartiles are from it."""
+    told = spread(samples)
+    away = (told["high"] - told["low"]) / 2 / told["median"]
+    return f"{words(told['median'])} ±{away:.0%}"
 
 
-def _ratio(spread):
-    return [f"{spread['median']:.2f}",
-            f"{spread['low']:.2f}–{spread['high']:.2f}"]
+def ratio_words(told):
+    return f"{told['median']:.2f} ({told['low']:.2f}–{told['high']:.2f})"
 
 
-def _inverse(spread):
-    return {"median": 1 / spread["median"], "low": 1 / spread["high"],
-            "high": 1 / spread["low"]}
+# Goals.
+
+class Goal(NamedTuple):
+    """What the series is to reach."""
+
+    text: str
+    part: str
+    limit: float
+    # Takes what was measured; returns a number or a spread.
+    measure: Callable
+    at_least: bool = False
+    is_firm: bool = False   # it does not depend on how fast a machine is
+
+    def judge(self, measured):
+        """Return (what was measured, in words; whether it is met)."""
+        told = self.measure(measured)
+        if told is None:
+            return "not measured", None
+        value = told["median"] if isinstance(told, dict) else told
+        met = (round(value, 2) >= self.limit if self.at_least
+               else round(value, 2) <= self.limit)
+        return (ratio_words(told) if isinstance(told, dict)
+                else f"{value:,.0f}"), met
 
 
-# Tables.
-
-def own_costs(results, line):
-    """Return the Table of what the code itself costs."""
-    return Table([f"http.client {line} alone", "stock", "patched",
-                  "ratio, more", "at most"],
-                 [row["words"] for row in results["cost"][line]])
+def cost_goal(name, limit):
+    return Goal(f"library time, beside stock: {name}", "cost", limit,
+                lambda rows: next(row["ratio"] for row in rows.values()
+                                  if row["label"] == name))
 
 
-def costs(results):
-    """Return the Table of what has a bound."""
-    rows = []
-    counted = results["system calls"]
-    for kind in CONNECTIONS:
-        stock, patched = [sum(counted[kind][side].values())
-                          for side in SIDES]
-        rows.append([f"system calls of a GET, {kind}", f"{stock:g}",
-                     f"{patched:g}", f"{patched - stock:g}",
-                     _most("calls", patched - stock)])
-    sent = results["xmlrpc"]["sendall"]
-    stock, patched = [sent[side] for side in SIDES]
-    rows.append(["sendall() of an XML-RPC call", f"{stock:g}", f"{patched:g}",
-                 f"{patched - stock:g}", _most("sendall", patched)])
-    return Table(["", "stock", "patched", "more", "at most"], rows)
+def more_goal(name, text, limit, is_firm=True):
+    return Goal(text, "cost", limit,
+                lambda rows: rows[name]["patched"] - rows[name]["stock"],
+                is_firm=is_firm)
 
 
-def _most(what, value):
-    return f"{MOST[what]}{'' if value <= MOST[what] else ' OVER'}"
+def cpu_goal(ours, theirs, limit, text):
+    """Return the Goal of one client's CPU beside another's, without TLS."""
+    def measure(told):
+        name = find(told["plain"], theirs)
+        return name and ratio(told["plain"][ours]["cpu"],
+                              told["plain"][name]["cpu"])
+    return Goal(text, "peers", limit, measure)
 
 
-def library(results):
-    """Return the Table of what is built on http.client."""
-    clients = results["peers"]["plain"]
-    stock, patched = [clients[f"http.client, {side}"]["wall"]
-                      for side in SIDES]
-    rows = [_faster("GET: http.client", stock["time"], patched["time"],
-                    _inverse(stock["ratio"]), LEAST["GET"])]
-    for peer in ("raw peer", "xmlrpc.server"):
-        clocks = results["xmlrpc"][peer]
-        rows.append(_sides(f"XML-RPC, {peer}", clocks["wall"],
-                           LEAST["xmlrpc"]))
-    return Table(["", "stock", "patched", "faster", "quartiles",
-                  "at least"], rows)
+def find(clients, start):
+    """Return the name of the client whose name has that form, or None."""
+    name, _, ahead = start.partition(", ")
+    return next((one for one in clients if one.split()[0] == name
+                 and one.partition(", ")[2] == ahead), None)
 
 
-def handler(results):
-    """Return the Table of the handler beside other clients."""
-    rows = []
-    for way, clients in results["peers"].items():
-        own = clients[HANDLER]["cpu"]["time"]
-        for name in dict.fromkeys(name for name, _ in HANDLER_MOST):
-            if name in clients:
-                told = clients[name]["cpu"]
-                label = f"{name} {clients[name]['version'] or ''}".strip()
-                rows.append(_bounded(f"{label}, {way}", told["time"], own,
-                                     told["handler"],
-                                     HANDLER_MOST.get((name, way))))
-    return Table(["CPU of a GET, 8 fields", "by it", "handler", "ratio",
-                  "at most"], rows)
+def requests_per_second(told):
+    return ratio(told["plain"][STOCK]["wall"], told["plain"][PATCHED]["wall"])
 
 
-def bounded(results):
-    """Return the Table of what is beside stock, and has a bound."""
-    told = [(f"XML-RPC, {peer}, CPU", results["xmlrpc"][peer]["cpu"],
-             XMLRPC_MOST) for peer in ("raw peer", "xmlrpc.server")]
-    told += [(f"3 redirects at 20 ms, {way}", clocks["wall"],
-              REDIRECTS_MOST[way])
-             for way, clocks in results["redirects"].items()]
-    return Table(["", "stock", "patched", "ratio", "at most"],
-                 [_bounded(label, clock["stock"], clock["patched"],
-                           clock["ratio"], most)
-                  for label, clock, most in told])
+GOALS = [
+    cost_goal("GET, 8 fields", 0.70), cost_goal("GET, 1 field", 0.90),
+    cost_goal("POST of 100 bytes", 0.80),
+    cost_goal("200 bytes in 1 chunk", 1.05),
+    cost_goal("100 kB in reads of 1 kB", 1.05),
+    cost_goal("20 MiB, 8 KiB chunks", 1.05),
+    cost_goal("20 MiB, 8 KiB chunks, fp", 1.50),
+    more_goal("import_time", "import http.client: more µs", 1500, is_firm=False),
+    more_goal("calls", "more system calls on a kept connection", 1),
+    more_goal("calls_if_new", "more system calls on a new connection", 0),
+    more_goal("memory", "more bytes of an idle connection", 0),
+    Goal("requests per second of http.client, beside stock", "peers", 1.15,
+         requests_per_second, at_least=True),
+    cpu_goal(HANDLER, "urllib3", 0.50, "CPU of the handler, beside urllib3"),
+    cpu_goal(HANDLER, "aiohttp", 0.80, "CPU of the handler, beside aiohttp"),
+    cpu_goal(HANDLER, "httplib2", 0.80, "CPU of the handler, beside httplib2"),
+    cpu_goal(f"{PATCHED}, {AHEAD} ahead", f"dugong, {AHEAD} ahead", 0.25,
+             "CPU of pipelining, beside dugong"),
+    Goal("kinds of idle close that lose or repeat a POST", "posts", 0,
+         lambda ways: sum(not sides["patched"]["flawless"]
+                          for sides in ways.values()), is_firm=True),
+]
 
 
-def _bounded(label, before, after, ratio, most):
-    """Return a row as bench/cost.py has it: of the best of each."""
-    best = round(after["best"] / before["best"], 2)
-    return [label, _time(before["best"]), _time(after["best"]),
-            f"{best:.2f} ({_ratio(ratio)[1]})",
-            "-" if most is None
-            else f"{most:.2f}{'' if best <= most else ' OVER'}"]
+def pairs(parts):
+    """Yield (label, ratio) of what stock does, too, and has no own goal."""
+    if "cost" in parts:
+        row = parts["cost"]["measured"]["length"]
+        yield row["label"], row["ratio"]
+    tables = [(f"{way}, {clock}", clients, clock) for way, clients in
+              parts.get("peers", {}).get("measured", {}).items()
+              for clock in ("cpu", "wall")]
+    tables += [(f"{way}, {delay} ms", clients, "wall") for way, delays in
+               parts.get("worth", {}).get("measured", {}).items()
+               for delay, clients in delays.items()]
+    tables += [(f"{number} fields", clients, "cpu") for number, clients in
+               parts.get("growth", {}).get("measured", {"fields": {}})[
+                   "fields"].items()]
+    for label, clients, clock in tables:
+        for name in clients:
+            ours = name.replace(", stock", ", patched")
+            if ours != name and ours in clients:
+                yield (f"{name.removesuffix(', stock')}, {label}",
+                       ratio(clients[ours][clock], clients[name][clock]))
 
 
-def pipelining(results):
-    """Return the Table of requests that are sent ahead of responses."""
-    told = results["pipelining"]
-    ours = told["pipelined"]
-    rows = []
-    for name, label in (("one at a time", "one at a time"),
-                        ("dugong", f"dugong {told['version']}")):
-        for clock, about in (("wall", "wall clock"), ("cpu", "CPU")):
-            if name in told:
-                rows.append(_faster(
-                    f"{label}, {about}", told[name][clock]["time"],
-                    ours[clock]["time"], told[name][clock]["ratio"],
-                    LEAST.get(name) if clock == "cpu" else None))
-    return Table(["GET, 8 fields, 50 ahead", "before", "patched", "faster",
-                  "quartiles", "at least"], rows)
+def judged(results):
+    """Yield (Goal, what was measured, whether it is met)."""
+    for goal in GOALS:
+        if goal.part in results["parts"]:
+            yield goal, *goal.judge(results["parts"][goal.part]["measured"])
 
 
-def _sides(label, told, least=None):
-    return _faster(label, told["stock"], told["patched"], told["ratio"],
-                   least)
+def goals(results):
+    rows = [[goal.text, f"{'≥' if goal.at_least else '≤'} "
+             f"{goal.limit:{'.2f' if isinstance(goal.limit, float) else ','}}",
+             told, {True: "yes", False: "NO", None: "-"}[met]]
+            for goal, told, met in judged(results)]
+    compared = list(pairs(results["parts"]))
+    if compared:
+        slower = sum(told["low"] > SLOWER for _, told in compared)
+        rows.append([f"slower than stock, of {len(compared)} other rows",
+                     "≤ 0", f"{slower}", "NO" if slower else "yes"])
+    return Table(["goal", "", "measured", "met"], rows)
 
 
-def _faster(label, before, after, ratio, least=None):
-    """Return a row; *ratio* is that of the times, after to before."""
-    faster, quartiles = _ratio(_inverse(ratio))
-    under = ("" if least is None or 1 / ratio["median"] >= least
-              else " UNDER")
-    return [label, _time(before), _time(after), faster, quartiles,
-            "-" if least is None else f"{least:.3g}{under}"]
+def slower(results):
+    """Return the Table of rows that are slower than stock."""
+    return Table(["slower than stock", "ratio"],
+                 [[label, ratio_words(told)] for label, told
+                  in pairs(results["parts"]) if told["low"] > SLOWER])
 
 
-def reliability(results):
-    """Return the Table of POSTs after an idle close."""
-    rows = []
-    for label, sides in results["reliability"].items():
-        row = [label]
-        for told in sides.values():
-            row += [f"{told['failed']} of {told['tries']}",
-                    str(told["twice"]), str(told["connections"])]
-        rows.append(row)
-    heads = ["POST after idle"]
-    for side in ("stock", "patched"):
-        heads += [f"{side} failed", "twice", "conns"]
-    return Table(heads, rows)
+def broken(results):
+    """Return the goals that are missed, and do not depend on the machine."""
+    return [f"{goal.text}: {told}" for goal, told, met in judged(results)
+            if goal.is_firm and met is False]
 
 
-def peers(results):
-    """Return the Table of other clients, beside patched http.client."""
-    rows = []
-    for name, told in results["peers"]["plain"].items():
-        rate = 1e6 / _median(told["wall"]["time"])
-        faster, _ = _ratio(_inverse(told["wall"]["ratio"]))
-        rows.append([f"{name} {told['version'] or ''}".strip(),
-                     f"{rate:.0f}", faster, _time(told["cpu"]["time"]),
-                     *_ratio(told["cpu"]["ratio"])])
-    return Table(["GET, 8 fields", "req/s", "ratio", "CPU", "ratio",
-                  "quartiles"], rows)
+# Tables of the parts.
+
+def cost(rows):
+    told = []
+    for row in rows.values():
+        both = [words(row[side], row["unit"]) for side in SIDES]
+        if "ratio" in row:
+            told.append([row["label"], *both, ratio_words(row["ratio"])])
+        else:
+            more = row["patched"] - row["stock"]
+            told.append([row["label"], *both, f"{'+-'[more < 0]}"
+                         f"{words(abs(more), row['unit'])}"])
+    yield Table(["http.client alone, CPU", "stock", "patched",
+                 "ratio, more"], told)
+
+
+def peers(ways):
+    for way, clients in ways.items():
+        stock = clients[STOCK]
+        yield Table(
+            [f"GET, 8 fields, {way}", "req/s", "quartiles", "× stock", "CPU"],
+            [[name, *_rate(samples["wall"]),
+              f"{ratio(stock['wall'], samples['wall'])['median']:.2f}",
+              about(samples["cpu"])] for name, samples in clients.items()])
+
+
+def _rate(samples):
+    told = spread([1e6 / time for time in samples])
+    return (f"{told['median']:,.0f}", f"{told['low']:,.0f}–"
+                                      f"{told['high']:,.0f}")
+
+
+def worth(ways):
+    for way, delays in ways.items():
+        names = next(iter(delays.values()))
+        yield Table([f"time of one, {way}", *(f"{delay} ms"
+                                              for delay in delays)],
+                    [[name, *(about(clients[name]["wall"])
+                              for clients in delays.values())]
+                     for name in names])
+
+
+GROWTH = {"requests": ("CPU of a GET, by requests before", "cpu"),
+          "fields": ("CPU of a GET, by fields", "cpu"),
+          "threads": ("wall clock / requests, by threads", "wall")}
+
+
+def growth(told):
+    for what, (title, clock) in GROWTH.items():
+        numbers = told[what]
+        yield Table([title, *(f"{int(number):,}" for number in numbers)],
+                    [[name, *(about(clients[name][clock])
+                              for clients in numbers.values())]
+                     for name in next(iter(numbers.values()))])
+    idle = {number: clients[HANDLER] for number, clients
+            in told["idle"].items()}
+    yield Table(["handler, by idle connections",
+                 *(f"{int(number):,}" for number in idle)],
+                [["CPU of a GET", *(words(one["cpu"][0])
+                                    for one in idle.values())],
+                 ["memory of each", *(words(one["memory"][0], "B")
+                                      for one in idle.values())]])
+
+
+def posts(ways):
+    def words_of(side):
+        return [f"{side['failed']} of {side['tries']}", str(side["twice"])]
+    yield Table(["POST after idle close by", "stock failed", "twice",
+                 "patched failed", "twice"],
+                [[label, *words_of(sides["stock"]),
+                  *words_of(sides["patched"])]
+                 for label, sides in ways.items()])
+
+
+TABLES = {"cost": cost, "peers": peers, "worth": worth, "growth": growth,
+          "posts": posts}
 
 
 def tables(results):
-    return [*(own_costs(results, line) for line in results["cost"]),
-            costs(results), reliability(results), peers(results),
-            handler(results), pipelining(results), library(results),
-            bounded(results)]
+    told = [goals(results)]
+    if (rows := slower(results)).rows:
+        told.append(rows)
+    for name, part in results["parts"].items():
+        told += TABLES[name](part["measured"])
+    return told
 
 
 # Notes.
@@ -223,21 +282,24 @@ def heading(results):
     machine = results["machine"]
     return (f"CPython {results['version']}, stock and with "
             f"{results['patches']} patches; {machine['cpu']}, "
-            f"{machine['cores']} cores")
+            f"{machine['cores']} cores, {machine['system']}")
 
 
 def notes(results):
     """Return the lines that the tables need to be understood."""
-    told = ["http.client alone: CPU, less that of the sockets; see "
-            "bench/cost.py.",
-            "Others: medians; ratio: to stock and, of clients, to patched "
-            "http.client.",
-            "With a bound on the ratio: the best of all, and quartiles of "
-            "pairs.",
-            f"System calls were counted with "
-            f"{results['system calls']['counted with']}."]
-    told += [f"{name}: NOT RUN: {why}"
-             for name, why in results["not run"].items()]
+    told = ["Times are medians; ± and (–) are quartiles, of ratios those of "
+            "turns beside each other.",
+            "http.client alone: the best turn, less that of the sockets "
+            "(bench/cost.py)."]
+    for name, part in results["parts"].items():
+        told.append(f"{name}: {part['date']}, {part['rounds']} rounds, "
+                    f"{part['seconds']} s.")
+        told += [f"{peer} was NOT RUN: {why}"
+                 for peer, why in part["missing"].items()]
+        if part["others"] > BUSY:
+            told.append(f"WARNING: others used up to {part['others']:.0%} of "
+                        f"a processor during {name}; measure it again on an "
+                        f"idle machine.")
     return told
 
 
@@ -250,30 +312,5 @@ def plain(results):
 def markdown(results):
     parts = [heading(results) + ".\n"]
     parts += [table.markdown() for table in tables(results)]
-    return "\n".join(parts) + "\n" + " ".join(notes(results)) + "\n"
-
-
-def broken(results):
-    """Return, in words, the promises that were seen broken.
-
-    Those are the ones that do not depend on how fast a machine is.
-    """
-    told = []
-    counted = results["system calls"]
-    for kind in CONNECTIONS:
-        more = (sum(counted[kind]["patched"].values())
-                - sum(counted[kind]["stock"].values()))
-        if more > MOST["calls"]:
-            told.append(f"a GET, {kind}, costs {more:g} more system calls")
-    told += [f"{row['label']} of {line}: {row['more']:+.4g}, not at most "
-             f"{row['aim']:+g}"
-             for line, rows in results["cost"].items() for row in rows
-             if row["name"] in COUNTED and row["more"] > row["aim"]]
-    sent = results["xmlrpc"]["sendall"]["patched"]
-    if sent > MOST["sendall"]:
-        told.append(f"an XML-RPC call takes {sent:g} sendall()")
-    told += [f"POSTs by patched after {label}: "
-             f"{'; '.join(sides['patched']['reasons']) or 'not each once'}"
-             for label, sides in results["reliability"].items()
-             if not sides["patched"]["flawless"]]
-    return told
+    return "\n".join(parts) + "\n" + "".join(f"- {note}\n"
+                                             for note in notes(results))

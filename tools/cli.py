@@ -23,7 +23,7 @@ VERBS = {
     "status": ("status", "show which patch applies to which line"),
     "export": ("export", "write the series as mails for git am"),
     "demo": ("demo", "stock and patched against a server that hangs up"),
-    "bench": ("bench", "measure stock, patched and other clients"),
+    "bench": ("bench.bench", "measure stock, patched and other clients"),
 }
 
 # What follows "--" is for configure: args.configure, None if there is none.
@@ -35,13 +35,18 @@ http.client, and in what is built on it.  ./series VERB --help tells the rest.
 """
 
 
+def import_verb(verb):
+    name = VERBS[verb][0]
+    return importlib.import_module(name if "." in name else f"tools.{name}")
+
+
 def make_parser():
     parser = argparse.ArgumentParser(
         prog="series", description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb, (module_name, text) in VERBS.items():
-        module = importlib.import_module(f"tools.{module_name}")
+    for verb, (_, text) in VERBS.items():
+        module = import_verb(verb)
         told = getattr(module, "DESCRIPTIONS", {verb: module.__doc__})
         its_own = verbs.add_parser(
             verb, help=text, description=told[verb],
@@ -73,8 +78,7 @@ def main(argv=None):
     try:
         try:
             args = parse(sys.argv[1:] if argv is None else list(argv))
-            module = importlib.import_module(f"tools.{VERBS[args.verb][0]}")
-            return module.run(args)
+            return import_verb(args.verb).run(args)
         finally:
             # Now, also after --help, as a reader that is gone is told here.
             sys.stdout.flush()
