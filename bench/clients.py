@@ -139,7 +139,7 @@ def logging(at, **options):
         raise
 
     def fetch(*request):
-        # The handler drops the response; the server refuses a wrong record.
+        # The handler drops the response; the server counts what is wrong.
         logger.info("record %d", next(numbers))
         return 200, BODY
     logger = logging.Logger("bench")

@@ -162,7 +162,7 @@ class Lab:
         """Return a Child that runs a Client."""
         return self.start(client.python, "clients.py", json.dumps({
             "client": client.name, "host": HOST,
-            "port": self._ports[way][str(delay)],
+            "port": self.port(way, delay),
             "cafile": None if way == "plain" else str(RSA_ROOT),
             **client.options}))
 
@@ -188,26 +188,33 @@ class Lab:
         """Give {name: Child} of {name: Client}.
 
         Raises Failure at the end if they used more or fewer connections
-        than they should have.
+        than they should have, or the server has refused a request.
         """
-        before = self._accepted()
+        before = self.counts()
         with self.children(lambda: {
                 name: self.client(client, way, delay)
                 for name, client in wanted.items()}) as children:
             yield children
-        used = self._accepted() - before - 1    # that asks
+        after = self.counts()
+        used = after["accepted"] - before["accepted"] - 1   # that asks
         due = sum(child.requests * wanted[name].connections or 1
                   for name, child in children.items())
         if used != due:
             raise Failure(f"{', '.join(children)}: {used} connections were "
-                          f"used instead of {due}; see to bench/clients.py")
+                          f"used instead of {due}; see bench/clients.py")
+        if after["refused"] > before["refused"]:
+            raise Failure(f"{', '.join(children)}: the server has refused a "
+                          f"request; see bench/server.py")
 
-    def _accepted(self):
-        conn = http.client.HTTPConnection(HOST, self._ports["plain"]["0"],
-                                          timeout=TIMEOUT)
+    def counts(self):
+        """Return {"accepted": connections, "refused": requests}."""
+        conn = http.client.HTTPConnection(HOST, self.port(), timeout=TIMEOUT)
         with contextlib.closing(conn):
-            conn.request("GET", "/accepted")
-            return int(conn.getresponse().read())
+            conn.request("GET", "/counts")
+            return json.loads(conn.getresponse().read())
+
+    def port(self, way="plain", delay=0):
+        return self._ports[way][str(delay)]
 
     def take_turns(self, wanted, way="plain", delay=0, *, rounds, seconds):
         """Time requests; return {name: {"cpu": [...], "wall": [...]}}.

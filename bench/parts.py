@@ -172,7 +172,7 @@ def worth(lab, pythons, size, _):
         "logging, patched": Client(patched, "logging", {"persistent": True},
                                    case="record")}
     for depth in DEPTHS:
-        wanted[f"http.client, {depth} ahead"] = Client(
+        wanted[f"pipelining, depth {depth}"] = Client(
             patched, "http.client", {"depth": depth}, step=depth)
     return {way: {str(delay): _worth(lab, wanted, size, way, delay)
                   for delay in size.delays} for way in WAYS}

@@ -24,66 +24,78 @@ def median(samples, clock="wall"):
     return statistics.median(samples[clock])
 
 
-def lines(axes, series, **options):
+def lines(axes, series):
     """Draw {name: {x: y}} from zero."""
     for name, points in series.items():
         axes.plot(list(points), list(points.values()), marker="o",
-                  markersize=4, color=colour_of(name), label=name, **options)
+                  markersize=4, color=colour_of(name), label=name)
     axes.set_ylim(bottom=0)
     axes.set_ylim(top=axes.get_ylim()[1] * 1.05)
     axes.legend(frameon=False, fontsize=8)
 
 
-def numbers(axes, xs):
-    """Let the logarithmic x axis show these numbers."""
-    axes.set_xscale("log")
-    axes.set_xticks(xs, [f"{x:,}" for x in xs])
+def numbers(axes, labels, scale="log"):
+    """Let the x axis show {number: label}."""
+    axes.set_xscale(scale)
+    axes.set_xticks(list(labels), labels.values())
     axes.minorticks_off()
 
 
 # What it gives: requests per second, and POSTs that fail.
 
-def pairs_of_bars(axes, rows, show):
-    """Draw {label: (stock, patched)} as pairs of bars, each with its value."""
-    most = max(map(max, rows.values())) or 1
-    for at, values in enumerate(rows.values()):
-        for side, value, by in zip(("stock", "patched"), values, (-1, 1)):
+def pairs_of_bars(axes, rows):
+    """Draw {label: ((value, text, samples) of stock, of patched)}."""
+    most = max(value for row in rows.values() for value, _, _ in row)
+    for at, row in enumerate(rows.values()):
+        for side, (value, text, samples), by in zip(
+                ("stock", "patched"), row, (-1, 1)):
             y = at + by * HEIGHT / 2
             axes.barh(y, value, HEIGHT, color=COLOURS[side],
                       label=side if at == 0 else None)
-            axes.text(value + most * 0.015, y, show(value), va="center",
+            low, high = quartiles(samples) if samples else (value, value)
+            axes.plot([low, high], [y, y], color="black", linewidth=1)
+            axes.text(max(value, high) + most * 0.015, y, text, va="center",
                       fontsize=8)
     axes.set_yticks(range(len(rows)), rows)
     axes.invert_yaxis()
-    axes.set_xlim(0, most * 1.15)
+    axes.set_xlim(0, most * 1.3)
+    axes.legend(frameon=False, loc="lower right")
+
+
+def quartiles(samples):
+    if len(samples) == 1:
+        return samples * 2
+    low, _, high = statistics.quantiles(samples, method="inclusive")
+    return low, high
 
 
 def draw_rates(axes, ways):
+    def bar(name, by=""):
+        rates = [1e6 / time for time in clients[name]["wall"]]
+        rate = statistics.median(rates)
+        return rate, f"{rate:,.0f}{by}", rates
     rows = {}
     for way, clients in ways.items():
-        rate = {name: 1e6 / median(samples)
-                for name, samples in clients.items()}
-        rows[f"http.client,\n{way}"] = (rate["http.client, stock"],
-                                        rate["http.client, patched"])
-        rows[f"urlopen() / handler,\n{way}"] = (rate["urlopen(), stock"],
-                                                rate["handler, patched"])
-    pairs_of_bars(axes, rows, "{:,.0f}".format)
-    axes.set_title("GET requests per second (more is better)")
-    axes.legend(frameon=False, loc="lower right")
+        rows[f"http.client,\n{way}"] = (bar("http.client, stock"),
+                                        bar("http.client, patched"))
+        rows[f"urllib.request,\n{way}"] = (
+            bar("urlopen(), stock", ", urlopen()"),
+            bar("handler, patched", ", the handler"))
+    pairs_of_bars(axes, rows)
+    axes.set_title("GET requests per second, with quartiles")
 
 
 def draw_posts(axes, ways):
     tries = next(iter(ways.values()))["stock"]["tries"]
-    pairs_of_bars(axes, {label: [sides[side]["failed"]
-                                 for side in ("stock", "patched")]
-                         for label, sides in ways.items()}, str)
-    axes.set_title(f"POSTs that failed, of {tries} after an idle close\n"
-                   f"by the server")
-    axes.set_xlim(0, tries * 1.15)
+    pairs_of_bars(axes, {label: [
+        (sides[side]["failed"], f"{sides[side]['failed']}", None)
+        for side in ("stock", "patched")] for label, sides in ways.items()})
+    axes.set_title(f"Failed POSTs, of {tries} after each kind of idle close")
+    axes.set_xticks(range(0, tries + 1, max(1, tries // 5)))
 
 
 def draw_gain(pyplot, told):
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
     draw_rates(left, told["peers"])
     draw_posts(right, told["posts"])
     return figure
@@ -113,8 +125,8 @@ def draw_trips(pyplot, told):
         axes.set_xlim(left=0)
         axes.set_xlabel("round trip, ms (TLS 1.3)")
         axes.set_ylabel("time, ms")
-    depths = {name: int(name.split()[1]) for name in next(iter(
-        delays.values())) if name.endswith(" ahead")}
+    depths = {name: int(name.split()[-1]) for name in next(iter(
+        delays.values())) if name.startswith("pipelining")}
     lines(ahead, {f"round trip of {delay} ms, {delay}": {
         depth: 1e6 / median(clients[name]) for name, depth in depths.items()}
         for delay, clients in delays.items() if delay != "0"})
@@ -155,8 +167,13 @@ def draw_growth(pyplot, told):
     threads.set_xlabel("threads")
     threads.set_ylabel("requests per second, of all")
     threads.set_xlim(left=0)
-    for axes, what in (requests, "requests"), (idle, "idle"):
-        numbers(axes, [int(number) for number in growth[what]])
+    numbers(requests, {int(number): f"{int(number):,}"
+                       for number in growth["requests"]})
+    numbers(threads, {int(number): number for number in growth["threads"]},
+            "linear")
+    numbers(idle, {int(number): f"{int(number):,}\n({memory / 1000:.1f} kB "
+                   f"each)" for number, clients in growth["idle"].items()
+                   for memory in clients["handler, patched"]["memory"]})
     return figure
 
 
@@ -183,8 +200,9 @@ def main(packages, results):
         if not needs <= measured.keys():
             continue
         figure = draw(pyplot, measured)
-        figure.suptitle(f"CPython {told['version']}", x=0.01, ha="left",
-                        fontsize=9)
+        machine = told["machine"]
+        figure.suptitle(f"CPython {told['version']}, {machine['cpu']}, "
+                        f"{machine['cores']} cores", fontsize=9)
         figure.tight_layout()
         figure.savefig(results.with_name(f"{results.stem}{suffix}.svg"),
                        facecolor="white", metadata={"Date": None})

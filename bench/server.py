@@ -4,7 +4,8 @@ Usage: server.py CERTIFICATE
 
 It prints {"plain": {DELAY: port, ...}, "TLS 1.3": {DELAY: port, ...}}, DELAY
 being the round trip in milliseconds, and ends when its standard input does.
-It checks what it receives; what is wrong gets the status 400.
+It checks what it receives; what is wrong gets the status 400.  /counts tells
+how many connections it has accepted, and how many requests it has refused.
 
 A round trip is simulated on this side.  Each answer is held back for one from
 when its request has arrived, so that requests sent ahead share it.  After a
@@ -98,7 +99,7 @@ class Server:
         context.load_cert_chain(certificate)
         self._contexts = {"plain": None, "TLS 1.3": context}
         self._lock = threading.Lock()
-        self._accepted = 0
+        self._counts = {"accepted": 0, "refused": 0}
 
     def listen_everywhere(self):
         return {way: {delay: self._listen(context, delay / 1000)
@@ -114,8 +115,7 @@ class Server:
     def _accept(self, listener, context, delay):
         while True:
             sock, _ = listener.accept()
-            with self._lock:
-                self._accepted += 1
+            self._count("accepted")
             threading.Thread(target=self._serve, args=(sock, context, delay),
                              daemon=True).start()
 
@@ -148,12 +148,17 @@ class Server:
                 sock.sendall(answers)
 
     def _answer(self, method, target, body):
-        if target == b"/accepted":
-            return make_answer(b"%d" % self._accepted)
+        if target == b"/counts":
+            return make_answer(json.dumps(self._counts).encode())
         expected = EXPECTED.get(target) if method == b"POST" else _is_empty
-        if expected is None or not expected(body):
+        if expected is None or not expected(body) or target not in ANSWERS:
+            self._count("refused")
             return REFUSAL
-        return ANSWERS.get(target, REFUSAL)
+        return ANSWERS[target]
+
+    def _count(self, what):
+        with self._lock:
+            self._counts[what] += 1
 
 
 def _is_empty(body):
