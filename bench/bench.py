@@ -77,7 +77,7 @@ def run(args):
     if folder is not None:
         with plain_failures():
             write(results, folder)
-    print(report.plain(results), end="", flush=True)
+    print(report.markdown(results), end="", flush=True)
     if folder is not None:
         draw(results, folder, pythons["patched"])
     missed = report.broken(results)

@@ -3,12 +3,12 @@
 Usage: clients.py OPTIONS
 
 OPTIONS is a JSON object: "client" (a name in CLIENTS), "host", "port",
-"cafile" (with TLS), "packages", the folder that the client is imported from,
-and what the client's function takes.
+"cafile" (null without TLS), "packages", the folder that the client is
+imported from, if any, and what the client's function takes.
 
-Each line on standard input is a JSON object with the arguments of a function
-in MEASURES, and one on standard output is what that returned.  A response
-that is not the expected one ends the program.
+Each line on standard input is a JSON object with the arguments of timed() or
+idle(), and one on standard output is what that returned.  A response that is
+not the expected one ends the program.
 """
 
 import functools
@@ -26,45 +26,37 @@ import tracemalloc
 from server import BODY, CALLED, HOST, allow_files
 
 TIMEOUT = 30
-CASES = {"GET": ("GET", "/small", None),
-         "redirects": ("GET", "/hops/0", None),
-         "call": ("POST", "/RPC2", None),
-         "record": ("POST", "/log", None),
-         **{f"{number} fields": ("GET", f"/fields/{number}", None)
-            for number in range(1, 100)}}
 
 
 class At:
     """Where the server is."""
 
-    def __init__(self, host, port, cafile):
+    def __init__(self, host, port, cafile=None):
         self.host, self.port, self.cafile = host, port, cafile
+        self.url = f"http{'s' if cafile else ''}://{host}:{port}"
         self.context = None
         if cafile is not None:
             import ssl
             self.context = ssl.create_default_context(cafile=cafile)
             # As most programs have it, without a context of their own.
             os.environ["SSL_CERT_FILE"] = cafile
-        self.url = f"http{'s' if cafile else ''}://{host}:{port}"
 
 
-# Each returns many(count, method, target, body), which makes so many requests
-# and returns the list of (status, body).
+# Each client returns many(count, target), which returns so many (status,
+# body).
 
 def each(fetch):
     """Return many() for what makes one request."""
-    def many(count, *request):
-        return [fetch(*request) for _ in range(count)]
-    return many
+    return lambda count, target: [fetch(target) for _ in range(count)]
 
 
 def ahead(send, receive, depth):
     """Return many() that sends *depth* requests before it receives."""
-    def many(count, *request):
+    def many(count, target):
         answers = []
         for _ in range(count // depth):
             for _ in range(depth):
-                send(*request)
+                send("GET", target)
             answers += [receive() for _ in range(depth)]
         return answers
     return many
@@ -77,11 +69,11 @@ def raw(at):
     if at.context is not None:
         sock = at.context.wrap_socket(sock, server_hostname=at.host)
 
-    def fetch(method, target, body):
-        sock.sendall(b"%b %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (
-            method.encode(), target.encode()))
-        head, _, received = sock.recv(65536).partition(b"\r\n\r\n")
-        return int(head[9:12]), received
+    def fetch(target):
+        sock.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                     % target.encode())
+        head, _, body = sock.recv(65536).partition(b"\r\n\r\n")
+        return int(head[9:12]), body
     return each(fetch)
 
 
@@ -104,31 +96,25 @@ def http_client(at, depth=1):
     return ahead(conn.request, receive, depth)
 
 
-def urlopen(at):
-    from urllib.request import urlopen
-    return opening(urlopen, at)
+def urlopen(at, open=None):
+    if open is None:
+        from urllib.request import urlopen as open
 
-
-def handler(at, **options):
-    from urllib.request import PersistentConnectionHandler, build_opener
-    opener = build_opener(PersistentConnectionHandler(**options))
-    return opening(opener.open, at)
-
-
-def opening(open, at):
-    def fetch(method, target, body):
-        with open(at.url + target, body, timeout=TIMEOUT) as response:
+    def fetch(target):
+        with open(at.url + target, timeout=TIMEOUT) as response:
             return response.status, response.read()
     return each(fetch)
+
+
+def handler(at):
+    from urllib.request import PersistentConnectionHandler, build_opener
+    return urlopen(at, build_opener(PersistentConnectionHandler()).open)
 
 
 def xmlrpc(at):
     import xmlrpc.client
     proxy = xmlrpc.client.ServerProxy(f"{at.url}/RPC2", context=at.context)
-
-    def fetch(*request):
-        return 200, proxy.call(*CALLED).encode()
-    return each(fetch)
+    return each(lambda target: (200, proxy.call(*CALLED).encode()))
 
 
 def logging(at, **options):
@@ -138,7 +124,7 @@ def logging(at, **options):
     def handle_error(record):
         raise
 
-    def fetch(*request):
+    def fetch(target):
         # The handler drops the response; the server counts what is wrong.
         logger.info("record %d", next(numbers))
         return 200, BODY
@@ -154,8 +140,8 @@ def urllib3(at):
     import urllib3
     pool = urllib3.PoolManager(timeout=TIMEOUT, ca_certs=at.cafile)
 
-    def fetch(method, target, body):
-        response = pool.request(method, at.url + target, body=body)
+    def fetch(target):
+        response = pool.request("GET", at.url + target)
         return response.status, response.data
     return each(fetch)
 
@@ -163,9 +149,9 @@ def urllib3(at):
 def requests(at, module="requests"):
     session = __import__(module).Session()
 
-    def fetch(method, target, body):
-        response = session.request(method, at.url + target, data=body,
-                                   timeout=TIMEOUT, verify=at.cafile)
+    def fetch(target):
+        response = session.get(at.url + target, timeout=TIMEOUT,
+                               verify=at.cafile)
         return response.status_code, response.content
     return each(fetch)
 
@@ -176,8 +162,8 @@ def httpx(at):
     client = httpx.Client(timeout=TIMEOUT, verify=at.context or True,
                           limits=httpx.Limits(keepalive_expiry=None))
 
-    def fetch(method, target, body):
-        response = client.request(method, at.url + target, content=body)
+    def fetch(target):
+        response = client.get(at.url + target)
         return response.status_code, response.content
     return each(fetch)
 
@@ -186,9 +172,9 @@ def httplib2(at):
     import httplib2
     client = httplib2.Http(timeout=TIMEOUT, ca_certs=at.cafile)
 
-    def fetch(method, target, body):
-        response, received = client.request(at.url + target, method, body)
-        return response.status, received
+    def fetch(target):
+        response, body = client.request(at.url + target)
+        return response.status, body
     return each(fetch)
 
 
@@ -203,11 +189,10 @@ def aiohttp(at):
                                            ssl=at.context or True),
             timeout=aiohttp.ClientTimeout(TIMEOUT))
 
-    async def many(count, method, target, body):
+    async def many(count, target):
         answers = []
         for _ in range(count):
-            async with session.request(method, at.url + target,
-                                       data=body) as response:
+            async with session.get(at.url + target) as response:
                 answers.append((response.status, await response.read()))
         return answers
     runner = asyncio.Runner()
@@ -223,7 +208,7 @@ def pycurl(at):
     if at.cafile is not None:
         curl.setopt(pycurl.CAINFO, at.cafile)
 
-    def fetch(method, target, body):
+    def fetch(target):
         received = io.BytesIO()
         curl.setopt(pycurl.URL, at.url + target)
         curl.setopt(pycurl.WRITEDATA, received)
@@ -236,13 +221,8 @@ def dugong(at, depth=1):
     import dugong
     conn = dugong.HTTPConnection(at.host, at.port, ssl_context=at.context)
     conn.timeout = TIMEOUT
-
-    def send(method, target, body):
-        conn.send_request(method, target, body=body)
-
-    def receive():
-        return conn.read_response().status, conn.readall()
-    return ahead(send, receive, depth)
+    return ahead(conn.send_request,
+                 lambda: (conn.read_response().status, conn.readall()), depth)
 
 
 CLIENTS = {"raw": raw, "http.client": http_client, "urlopen": urlopen,
@@ -256,31 +236,28 @@ CLIENTS = {"raw": raw, "http.client": http_client, "urlopen": urlopen,
 # What can be measured.
 
 def check(answers):
-    for status, received in answers:
-        if status != 200 or received != BODY:
-            sys.exit(f"a response was {status} with {len(received)} bytes, "
-                     f"{bytes(received[:40])}")
+    for status, body in answers:
+        if status != 200 or body != BODY:
+            sys.exit(f"a response was {status} with {len(body)} bytes, "
+                     f"{bytes(body[:40])}")
 
 
-def timed(many, count, case="GET", threads=1):
+def timed(many, count, target="/small", threads=1):
     """Return the microseconds that one of *count* requests takes."""
-    lists = [[] for _ in range(threads)]
-
-    def run(answers):
-        answers += many(count // threads, *CASES[case])
-    others = [threading.Thread(target=run, args=(answers,))
-              for answers in lists[1:]]
+    answers = []
+    others = [threading.Thread(target=lambda: answers.extend(
+        many(count // threads, target))) for _ in range(threads - 1)]
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
     for thread in others:
         thread.start()
-    run(lists[0])
+    answers.extend(many(count // threads, target))
     for thread in others:
         thread.join()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    for answers in lists:
-        assert len(answers) == count // threads, "a thread has failed"
-        check(answers)
+    check(answers)
+    if len(answers) != count:
+        sys.exit(f"there were {len(answers)} responses to {count} requests")
     return {"cpu": cpu / count * 1e6, "wall": wall / count * 1e6}
 
 
@@ -294,21 +271,19 @@ def idle(port, count):
     resolve = socket.getaddrinfo
     socket.getaddrinfo = lambda host, *args: resolve(HOST, *args)
     opener = build_opener(PersistentConnectionHandler(max_idle=count + 1))
-    first, *clients = [
-        opening(opener.open, At(f"server-{number}.test", port, None))
-        for number in range(count + 1)]
-    check(first(1, *CASES["GET"]))      # to warm up
+    first, *clients = [urlopen(At(f"server-{number}.test", port), opener.open)
+                       for number in range(count + 1)]
+    check(first(1, "/small"))       # to warm up
     tracemalloc.start()
     for many in clients:
-        check(many(1, *CASES["GET"]))
+        check(many(1, "/small"))
     gc.collect()
     memory = tracemalloc.get_traced_memory()[0] / count
     tracemalloc.stop()
     rounds, answers = max(1, 1000 // count), []
     cpu = time.process_time()
-    for _ in range(rounds):
-        for many in clients:
-            answers += many(1, *CASES["GET"])
+    for many in clients * rounds:
+        answers += many(1, "/small")
     cpu = time.process_time() - cpu
     check(answers)
     return {"memory": memory, "cpu": cpu / rounds / count * 1e6}
@@ -320,15 +295,12 @@ def main(options):
     if packages := options.pop("packages", None):
         sys.path.insert(0, packages)
     client = CLIENTS[options.pop("client")]
-    port = options.pop("port")
-    at = At(options.pop("host"), port, options.pop("cafile", None))
+    at = At(*map(options.pop, ("host", "port", "cafile")))
     many = client(at, **options)
     for line in sys.stdin:
         command = json.loads(line)
-        if "idle" in command:
-            told = idle(port, command["idle"])
-        else:
-            told = timed(many, **command)
+        told = (idle(at.port, command["idle"]) if "idle" in command
+                else timed(many, **command))
         print(json.dumps(told), flush=True)
 
 

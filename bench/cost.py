@@ -8,21 +8,21 @@ standard output is what that returned.
 
 Time is process_time() over a socket pair, with the peer in this process, so
 that it has no server and no network in it.  What the sockets alone take is
-measured in the same way, for bench/parts.py to subtract.  Large bodies come
-from another process.
+measured in the same way, for bench/parts.py to subtract.  Bodies that the
+sockets cannot hold come from another process.
 """
 
-import collections
 import contextlib
 import gc
 import json
 import os
 import random
-import resource
 import socket
+import statistics
 import subprocess
 import sys
 import time
+import tracemalloc
 from typing import Callable, NamedTuple
 
 LARGE_SIZE = 20 << 20
@@ -39,8 +39,6 @@ Connection: keep-alive
 ETag: "6a0-400"
 Accept-Ranges: bytes
 """.replace(b"\n", b"\r\n")
-
-
 IMPORT = """\
 import sys, time
 sys.path.insert(0, sys.argv[1])
@@ -48,13 +46,16 @@ start = time.process_time()
 import http.client
 print(time.process_time() - start)
 """
+# Functions in C that ask the system about a socket, whatever their module.
+ASKING = {"poll", "select", "send", "sendall", "recv", "recv_into", "read",
+          "write"}
+MODULES = {"select", "_socket", "socket", "_ssl", "ssl"}
 
 
-# Messages.
+# What is measured.
 
-def random_bytes(size):
-    """Return bytes of which no part is like another, the same each time."""
-    return random.Random(9740).randbytes(size)
+def parts_of(body, size):
+    return [body[at:at + size] for at in range(0, len(body), size)]
 
 
 def by_length(body, fields=b""):
@@ -63,13 +64,10 @@ def by_length(body, fields=b""):
 
 
 def in_chunks(body, size):
-    chunks = [body[at:at + size] for at in range(0, len(body), size)]
     return (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
             + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk)
-                       for chunk in chunks) + b"0\r\n\r\n")
+                       for chunk in parts_of(body, size)) + b"0\r\n\r\n")
 
-
-# Ways of reading a response.
 
 def read(response):
     return response.read()
@@ -100,118 +98,88 @@ class Case(NamedTuple):
     received: object    # what read() has to return
     request: tuple = ("GET", "/item")
     read: Callable = read
-    subtracts: bool = True
-
-    @property
-    def is_large(self):
-        """Whether the socket cannot hold the response."""
-        return len(self.response) > LARGE_SIZE
 
 
 def make_cases():
     """Return {name: Case}."""
-    small, kbytes = random_bytes(1024), random_bytes(100_000)
-    large = random_bytes(LARGE_SIZE)
-    parts, chunks = [
-        [body[at:at + size] for at in range(0, len(body), size)]
-        for body, size in ((kbytes, READ_SIZE), (large, CHUNK_SIZE))]
+    # No part of it is like another, and it is the same each time.
+    large = random.Random(9740).randbytes(LARGE_SIZE)
+    small, kbytes = large[:1024], large[:100_000]
     chunked = in_chunks(large, CHUNK_SIZE)
     post = ("POST", "/item", POSTED, {"Content-Type": "text/plain"})
     return {
-        "GET": Case("GET, 8 fields", 1000,
-                    by_length(small, FIELDS), small),
+        "GET": Case("GET, 8 fields", 1000, by_length(small, FIELDS), small),
         "tiny": Case("GET, 1 field", 1000, by_length(small), small),
-        "POST": Case("POST of 100 bytes", 1000,
-                     by_length(small, FIELDS), small, post),
+        "POST": Case("POST of 100 bytes", 1000, by_length(small, FIELDS),
+                     small, post),
         "chunk": Case("200 bytes in 1 chunk", 1000,
                       in_chunks(small[:200], 200), small[:200]),
-        "reads": Case("100 kB in reads of 1 kB", 200,
-                      by_length(kbytes), parts, read=read_parts),
-        # All but a thousandth of its time is that of the sockets.
-        "length": Case("20 MiB by length, sockets", 1,
-                       by_length(large), large, subtracts=False),
+        "reads": Case("100 kB in reads of 1 kB", 200, by_length(kbytes),
+                      parts_of(kbytes, READ_SIZE), read=read_parts),
+        "length": Case("20 MiB by length, sockets", 1, by_length(large),
+                       large),
         "chunks": Case("20 MiB, 8 KiB chunks", 1, chunked, large),
         "fp": Case("20 MiB, 8 KiB chunks, fp", 1, chunked,
-                   chunks, read=read_as_urllib3),
+                   parts_of(large, CHUNK_SIZE), read=read_as_urllib3),
     }
 
 
-# The process that has one library.
+class Link:
+    """A connection of which this process has both ends.
 
-def check(case, received):
-    if received != case.received:
-        sys.exit(f"{case.label}: not the body that was sent")
-
-
-class Near:
-    """A connection of which this process has the other end, too."""
+    Of a large response, another process has the peer's.
+    """
 
     def __init__(self, case):
         self.case = case
+        self.sent = b"GET"
         self.sock, self.peer = socket.socketpair()
-        self.sent = b""
+        if len(case.response) > LARGE_SIZE:
+            self._give_away()
 
-    def turn(self, conn, count):
-        """Return the seconds that *count* requests take."""
-        case, peer = self.case, self.peer
-        start = time.process_time()
-        for _ in range(count):
-            conn.request(*case.request)
-            peer.send(case.response)
-            received = case.read(conn.getresponse())
-            if received != case.received:
-                check(case, received)
-            self.sent = peer.recv(65536)
-        return time.process_time() - start
-
-    def bare_turn(self, count):
-        sock, peer, response = self.sock, self.peer, self.case.response
-        sent, buffer = self.sent, bytearray(BUFFER_SIZE)
-        start = time.process_time()
-        for _ in range(count):
-            sock.sendall(sent)
-            peer.send(response)
-            left = len(response)
-            while left:
-                left -= sock.recv_into(buffer)
-            peer.recv(65536)
-        return time.process_time() - start
-
-
-class Far:
-    """A connection of which another process has the other end."""
-
-    def __init__(self, case):
-        self.case = case
-        self.sock, peer = socket.socketpair()
+    def _give_away(self):
         if os.fork() == 0:
             self.sock.close()
             with contextlib.suppress(ConnectionError):
-                while peer.recv(65536):
-                    peer.sendall(case.response)
+                while self.peer.recv(65536):
+                    self.peer.sendall(self.case.response)
             os._exit(0)
-        peer.close()
+        self.peer.close()
+        self.peer = None
 
     def turn(self, conn, count):
-        taken = 0
+        """Return the seconds that *count* requests take."""
+        case, peer, taken = self.case, self.peer, 0
         for _ in range(count):
             start = time.process_time()
-            conn.request(*self.case.request)
-            received = self.case.read(conn.getresponse())
+            conn.request(*case.request)
+            if peer is not None:
+                peer.send(case.response)
+            received = case.read(conn.getresponse())
+            if peer is not None:
+                self.sent = peer.recv(65536)
             taken += time.process_time() - start
-            check(self.case, received)
+            if received != case.received:
+                sys.exit(f"{case.label}: not the body that was sent")
             del received
         return taken
 
     def bare_turn(self, count):
-        buffer = bytearray(BUFFER_SIZE)
-        start = time.process_time()
+        """Return the seconds that its sockets alone take."""
+        sock, peer, response = self.sock, self.peer, self.case.response
+        buffer, taken = bytearray(BUFFER_SIZE), 0
         for _ in range(count):
-            self.sock.sendall(b"GET")
-            left = len(self.case.response)
+            start = time.process_time()
+            sock.sendall(self.sent)
+            if peer is not None:
+                peer.send(response)
+            left = len(response)
             while left:
-                left -= self.sock.recv_into(buffer)
-        return time.process_time() - start
+                left -= sock.recv_into(buffer)
+            if peer is not None:
+                peer.recv(65536)
+            taken += time.process_time() - start
+        return taken
 
 
 class Library:
@@ -224,8 +192,7 @@ class Library:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         self.cases = make_cases()
         # Forks while this process is small.
-        self.links = {name: (Far if case.is_large else Near)(case)
-                      for name, case in self.cases.items()}
+        self.links = {name: Link(case) for name, case in self.cases.items()}
         sys.path.insert(0, path)
         import http.client
         if not http.client.__file__.startswith(path):
@@ -235,8 +202,8 @@ class Library:
                       for name, link in self.links.items()}
 
     def describe(self):
-        """Return {name: (label, requests in a turn, is_large, subtracts)}."""
-        return {name: (case.label, case.count, case.is_large, case.subtracts)
+        """Return {name: (label, requests in a turn)}."""
+        return {name: (case.label, case.count)
                 for name, case in self.cases.items()}
 
     def connect(self, sock):
@@ -246,33 +213,48 @@ class Library:
         return conn
 
     def cost(self, name, count):
-        """Return the seconds that a request takes."""
+        """Return the µs of a request, and of its sockets alone."""
         gc.collect()
-        return self.kept(name, self.links[name].turn, self.conns[name],
-                         count) / count
+        taken = self.links[name].turn(self.conns[name], count)
+        self.see_kept(name)
+        gc.collect()
+        bare = self.links[name].bare_turn(count)
+        return [taken / count * 1e6, bare / count * 1e6]
 
-    def kept(self, name, function, *args):
-        """Call *function*; exit if the connection is then another one."""
-        result = function(*args)
+    def see_kept(self, name):
         if self.conns[name].sock is not self.links[name].sock:
             sys.exit(f"{name}: the connection was not kept")
-        return result
 
-    def bare(self, name, count):
-        """Return the seconds that its sockets alone take."""
-        gc.collect()
-        return self.links[name].bare_turn(count) / count
+    def phases(self, name, count):
+        """Return the µs of request(), getresponse(), read() and the end."""
+        conn, link, times = self.conns[name], self.links[name], []
+        clock = time.perf_counter_ns
+        for _ in range(count):
+            start = clock()
+            conn.request(*link.case.request)
+            sent = clock()
+            link.peer.send(link.case.response)
+            answered = clock()
+            response = conn.getresponse()
+            begun = clock()
+            response.read()
+            read = clock()
+            del response
+            end = clock()
+            link.peer.recv(65536)
+            times.append((sent - start, begun - answered, read - begun,
+                          end - read))
+        return [statistics.median(phase) / 1000 for phase in zip(*times)]
 
     def calls(self, name, count):
         """Return how often a request on a kept connection asks the system."""
-        link = self.links[name]
-        calls = self.kept(name, count_calls, link.turn, self.conns[name],
-                          count)
-        return sum(calls.values()) / count - 2      # those of the peer
+        calls = count_calls(self.links[name].turn, self.conns[name], count)
+        self.see_kept(name)
+        return calls / count - 2    # those of the peer
 
     def calls_if_new(self, name, count):
         """Return how often it does if request() has opened the connection."""
-        calls, case = collections.Counter(), self.cases[name]
+        calls, case = 0, self.cases[name]
         with socket.create_server(("127.0.0.1", 0)) as listener:
             for _ in range(count):
                 conn = self.connection(*listener.getsockname())
@@ -282,25 +264,26 @@ class Library:
                     peer.recv(65536)
                     peer.sendall(case.response)
                     calls += count_calls(
-                        lambda: check(case, case.read(conn.getresponse())))
-        return sum(calls.values()) / count
+                        lambda: case.read(conn.getresponse()))
+        return calls / count
 
     def memory(self, name, count):
-        """Return the bytes that an idle connection keeps in memory."""
-        links = [Near(self.cases[name]) for _ in range(count)]
+        """Return the bytes that an idle connection keeps, as Python counts."""
+        links = [Link(self.cases[name]) for _ in range(count)]
         conns = [self.connect(link.sock) for link in links]
-        before = resident()
+        tracemalloc.start()
         for conn, link in zip(conns, links):
             link.turn(conn, 1)
             link.sent = b""
-        taken = resident() - before
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
         if not all(conn.sock for conn in conns):
             sys.exit("a connection was not kept")
         return taken / count
 
-
     def import_time(self):
-        """Return the microseconds that another process takes to import."""
+        """Return the µs that another process takes to import it."""
         done = subprocess.run(
             [sys.executable, "-E", "-s", "-X",
              f"pycache_prefix={sys.pycache_prefix}", "-c", IMPORT, self.path],
@@ -308,32 +291,20 @@ class Library:
         return float(done.stdout) * 1e6
 
 
-def resident():
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-# Functions in C that ask the system about a socket, whatever their module.
-ASKING = {"poll", "select", "send", "sendall", "recv", "recv_into", "read",
-          "write"}
-MODULES = {"select", "_socket", "socket", "_ssl", "ssl"}
-
-
 def count_calls(function, *args):
-    """Return {name: calls} of the system calls about sockets."""
-    calls = collections.Counter()
+    """Return how many system calls about sockets it makes."""
+    calls = []
 
     def note(frame, event, called):
         if (event == "c_call" and called.__name__ in ASKING
                 and type(called.__self__).__module__ in MODULES):
-            calls[called.__name__] += 1
+            calls.append(called)
     sys.setprofile(note)
     try:
         function(*args)
     finally:
         sys.setprofile(None)
-    return calls
+    return len(calls)
 
 
 def main(path):

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import select
 import statistics
 import subprocess
 import tempfile
@@ -21,9 +20,8 @@ RSA_ROOT, RSA_CHAIN = (PROGRAMS / f"rsa_{name}.pem"
                        for name in ("root", "chain"))
 HOST = "127.0.0.1"
 WAYS = ("plain", "TLS 1.3")
-TIMEOUT = 300       # seconds for one answer of a program
-GRACE = 10          # seconds for it to end
-WINDOW = 1          # seconds, the least for which others' CPU is counted
+DELAYS = (0, 1, 10, 50)     # milliseconds that a round trip takes
+WINDOW = 1      # seconds, the least for which others' CPU is counted
 
 
 class Client(NamedTuple):
@@ -32,21 +30,27 @@ class Client(NamedTuple):
     python: str
     name: str
     options: dict = {}
-    case: str = "GET"
+    target: str = "/small"
     step: int = 1           # the number of requests is a multiple of this
     connections: int = 0    # for each request; 0: one for all of them
+
+    def ahead(self, depth):
+        """Return one that sends *depth* requests before it receives."""
+        return self._replace(options={**self.options, "depth": depth},
+                             step=depth)
 
 
 class Child:
     """A program in bench/ that answers a line with a line, as JSON."""
 
-    def __init__(self, name, argv, errors):
+    def __init__(self, name, argv):
         self.requests = 0       # how many it was asked for
         self._name = name
-        self._errors = errors
+        self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [str(arg) for arg in argv], stdin=subprocess.PIPE, stderr=errors,
-            stdout=subprocess.PIPE, env=environment(), text=True)
+            [str(arg) for arg in argv], env=environment(), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self._errors)
         self.pid = self._process.pid
 
     def ask(self, **command):
@@ -59,30 +63,19 @@ class Child:
 
     def answer(self):
         """Return the next thing that the program prints."""
-        ready, _, _ = select.select([self._process.stdout], [], [], TIMEOUT)
-        line = self._process.stdout.readline() if ready else ""
-        if not line:
-            self.end()
-            raise Failure(f"{self._name} has failed: {self._why(ready)}")
-        return json.loads(line)
-
-    def _why(self, ready):
-        if not ready:
-            return f"no answer within {TIMEOUT} s"
+        line = self._process.stdout.readline()
+        if line:
+            return json.loads(line)
+        status = self._process.wait()
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").splitlines()
-        return said[-1] if said else f"status {self._process.returncode}"
+        raise Failure(f"bench/{self._name} has failed: "
+                      f"{said[-1] if said else f'status {status}'}")
 
     def end(self):
-        """End the program, which ends by itself unless something hangs."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        with contextlib.suppress(BrokenPipeError), self._process as process:
+            process.kill()
+        self._errors.close()
 
 
 class Watch:
@@ -93,17 +86,19 @@ class Watch:
 
     def __init__(self):
         self.worst = 0
-        self._begun = None
+        self._before = None
 
     def look(self, pids, end=False):
         """Call this before, between and after rounds of processes *pids*."""
         now = time.monotonic(), _all_cpu() - sum(map(_cpu_of, pids))
-        if self._begun is not None and now[0] - self._begun[0] > WINDOW:
-            seconds, used = (b - a for a, b in zip(self._begun, now))
+        if self._before is None:
+            self._before = now
+        seconds, used = (b - a for a, b in zip(self._before, now))
+        if seconds > WINDOW:
             self.worst = max(self.worst, used / seconds)
-            self._begun = now
-        if self._begun is None or end:
-            self._begun = None if end else now
+            self._before = now
+        if end:
+            self._before = None
 
 
 def _all_cpu():
@@ -113,16 +108,12 @@ def _all_cpu():
 
 
 def _cpu_of(pid):
-    """Return the seconds of a process and of its children that have ended."""
+    """Return the seconds of a process, and of its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-def _children_of(pid):
-    try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:     # not every kernel has it
-        return []
+    children = Path(f"/proc/{pid}/task/{pid}/children")     # alive
+    return (sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            + (sum(map(_cpu_of, children.read_text().split()))
+               if children.exists() else 0))
 
 
 class Lab:
@@ -140,9 +131,9 @@ class Lab:
         with contextlib.ExitStack() as stack:
             self._scratch = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="series-bench-"))
-            self._stack = stack
-            self._server = self.start(self._python, "server.py", RSA_CHAIN)
-            self._ports = self._server.answer()
+            server = self.start(self._python, "server.py", RSA_CHAIN, *DELAYS)
+            stack.callback(server.end)
+            self._ports = server.answer()
             self._stack = stack.pop_all()
         return self
 
@@ -150,50 +141,45 @@ class Lab:
         self._stack.close()
 
     def start(self, python, program, *args):
-        """Start bench/*program*; return the Child, which ends with the Lab."""
-        errors = self._stack.enter_context(tempfile.TemporaryFile())
-        child = Child(f"bench/{program}", [
-            python, "-E", "-s", "-X", f"pycache_prefix={self._scratch}",
-            PROGRAMS / program, *args], errors)
-        self._stack.callback(child.end)
-        return child
-
-    def client(self, client, way="plain", delay=0):
-        """Return a Child that runs a Client."""
-        return self.start(client.python, "clients.py", json.dumps({
-            "client": client.name, "host": HOST,
-            "port": self.port(way, delay),
-            "cafile": None if way == "plain" else str(RSA_ROOT),
-            **client.options}))
+        """Start bench/*program*; return the Child."""
+        return Child(program, [python, "-E", "-s", "-X",
+                               f"pycache_prefix={self._scratch}",
+                               PROGRAMS / program, *args])
 
     @contextlib.contextmanager
-    def children(self, make):
-        """Give {name: Child}, as *make* returns it; watch meanwhile."""
-        children = make()
-        try:
-            self.look(children)
-            yield children
-            self.look(children, end=True)
-        finally:
+    def programs(self, argvs):
+        """Give {name: Child} of {name: arguments of start()}; watch them."""
+        with contextlib.ExitStack() as stack:
+            children = {name: self.start(*argv)
+                        for name, argv in argvs.items()}
             for child in children.values():
-                child.end()
+                stack.callback(child.end)
+            self.look()
+            yield children
+            self.look(end=True)
 
-    def look(self, children, end=False):
-        pids = [child.pid for child in [*children.values(), self._server]]
-        pids += [pid for one in pids for pid in _children_of(one)]
-        self.watch.look([*pids, os.getpid()], end)
+    def look(self, end=False):
+        """See to it that the machine is idle; call this between rounds."""
+        self.watch.look([os.getpid()], end)
+
+    def children(self, clients, way="plain", delay=0):
+        """Give {name: Child} of {name: Client}."""
+        at = {"host": HOST, "port": self.port(way, delay),
+              "cafile": None if way == "plain" else str(RSA_ROOT)}
+        return self.programs({
+            name: (client.python, "clients.py", json.dumps(
+                {"client": client.name, **at, **client.options}))
+            for name, client in clients.items()})
 
     @contextlib.contextmanager
     def clients(self, wanted, way="plain", delay=0):
-        """Give {name: Child} of {name: Client}.
+        """Give the same, and see what the server has counted.
 
         Raises Failure at the end if they used more or fewer connections
-        than they should have, or the server has refused a request.
+        than they should have, or if a request was refused.
         """
         before = self.counts()
-        with self.children(lambda: {
-                name: self.client(client, way, delay)
-                for name, client in wanted.items()}) as children:
+        with self.children(wanted, way, delay) as children:
             yield children
         after = self.counts()
         used = after["accepted"] - before["accepted"] - 1   # that asks
@@ -208,7 +194,7 @@ class Lab:
 
     def counts(self):
         """Return {"accepted": connections, "refused": requests}."""
-        conn = http.client.HTTPConnection(HOST, self.port(), timeout=TIMEOUT)
+        conn = http.client.HTTPConnection(HOST, self.port(), timeout=30)
         with contextlib.closing(conn):
             conn.request("GET", "/counts")
             return json.loads(conn.getresponse().read())
@@ -217,25 +203,30 @@ class Lab:
         return self._ports[way][str(delay)]
 
     def take_turns(self, wanted, way="plain", delay=0, *, rounds, seconds):
-        """Time requests; return {name: {"cpu": [...], "wall": [...]}}.
+        """Time requests of {name: Client}; see ask().
 
-        In each round, each of {name: Client} has one turn that takes about
-        so many *seconds*; who begins changes.  Samples are microseconds per
-        request.
+        A turn takes about so many *seconds*.
         """
-        taken = {name: {"cpu": [], "wall": []} for name in wanted}
         with self.clients(wanted, way, delay) as children:
-            counts = {name: _count(children[name], client, seconds)
-                      for name, client in wanted.items()}
-            order = list(wanted)
-            for _ in range(rounds):
-                for name in order:
-                    told = children[name].ask(case=wanted[name].case,
-                                              count=counts[name])
-                    for clock, time_taken in told.items():
-                        taken[name][clock].append(rounded(time_taken))
-                order.reverse()
-                self.look(children)
+            return self.ask(children, rounds, {
+                name: {"target": client.target,
+                       "count": _count(children[name], client, seconds)}
+                for name, client in wanted.items()})
+
+    def ask(self, children, rounds, questions):
+        """Return {name: {what an answer has: [values]}}.
+
+        In each round, each child has a turn; who begins changes.
+        """
+        taken = {name: {} for name in children}
+        order = list(children)
+        for _ in range(rounds):
+            for name in order:
+                answer = children[name].ask(**questions[name])
+                for what, value in answer.items():
+                    taken[name].setdefault(what, []).append(rounded(value))
+            order.reverse()
+            self.look()
         return taken
 
 
@@ -243,7 +234,7 @@ def _count(child, client, seconds):
     """Warm up; return how many requests take about so many seconds."""
     count = client.step
     for _ in range(3):
-        told = child.ask(case=client.case, count=count)
+        told = child.ask(target=client.target, count=count)
         steps = seconds * 1e6 / (told["wall"] * client.step)
         count = client.step * max(1, round(steps))
     return count

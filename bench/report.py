@@ -1,5 +1,6 @@
-"""The results of ./series bench as tables, plain or in Markdown; the goals."""
+"""The results of ./series bench as tables in Markdown; the goals."""
 
+import re
 from typing import Callable, NamedTuple
 
 from bench.lab import ratio, spread
@@ -8,38 +9,25 @@ from bench.parts import AHEAD, SIDES
 BUSY = 0.1          # of a processor, used by others: not idle
 # A row is slower than stock if three quarters of its samples are, by this.
 SLOWER = 1.02
-HANDLER, PATCHED, STOCK = ("handler, patched", "http.client, patched",
-                           "http.client, stock")
 
 
-class Table(NamedTuple):
-    """Rows of words; the first column is left-aligned."""
+def table(heads, rows):
+    """Return a table; the first column is left-aligned."""
+    rows = [[str(word) for word in row] for row in [heads, *rows]]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rows.insert(1, ["-" * widths[0],
+                    *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "".join("| " + " | ".join(
+        word.rjust(width) if at else word.ljust(width)
+        for at, (word, width) in enumerate(zip(row, widths))) + " |\n"
+        for row in rows) if len(rows) > 2 else ""
 
-    heads: list
-    rows: list
-
-    def plain(self):
-        widths = [max(map(len, column))
-                  for column in zip(self.heads, *self.rows)]
-        lines = []
-        for first, *others in [self.heads, *self.rows]:
-            words = [word.rjust(width)
-                     for word, width in zip(others, widths[1:])]
-            lines.append("  ".join([first.ljust(widths[0]), *words]).rstrip())
-        return "\n".join(lines) + "\n"
-
-    def markdown(self):
-        rule = ["---"] + ["--:"] * (len(self.heads) - 1)
-        return "".join(f"| {' | '.join(row)} |\n"
-                       for row in [self.heads, rule, *self.rows])
-
-
-# Words for figures.
 
 def words(value, unit="µs"):
     if unit != "µs":
         return f"{value:,.0f} {unit}".rstrip()
-    return f"{value / 1000:.2f} ms" if value >= 1000 else f"{value:.1f} µs"
+    return (f"{value / 1000:.2f} ms" if abs(value) >= 1000
+            else f"{value:.1f} µs")
 
 
 def about(samples):
@@ -58,208 +46,174 @@ def ratio_words(told):
 class Goal(NamedTuple):
     """What the series is to reach."""
 
-    text: str
     part: str
-    limit: float
-    # Takes what was measured; returns a number or a spread.
+    text: str
+    most: float
+    # Takes what was measured; returns a number, a spread or None.
     measure: Callable
-    at_least: bool = False
     is_firm: bool = False   # it does not depend on how fast a machine is
 
-    def judge(self, measured):
-        """Return (what was measured, in words; whether it is met)."""
-        told = self.measure(measured)
-        if told is None:
-            return "not measured", None
-        value = told["median"] if isinstance(told, dict) else told
-        met = (round(value, 2) >= self.limit if self.at_least
-               else round(value, 2) <= self.limit)
-        return (ratio_words(told) if isinstance(told, dict)
-                else f"{value:,.0f}"), met
+
+def library_time(label, most):
+    return Goal("cost", f"library time, beside stock: {label}", most,
+                lambda told: told["rows"][label]["ratio"])
 
 
-def cost_goal(name, limit):
-    return Goal(f"library time, beside stock: {name}", "cost", limit,
-                lambda rows: next(row["ratio"] for row in rows.values()
-                                  if row["label"] == name))
-
-
-def more_goal(name, text, limit, is_firm=True):
-    return Goal(text, "cost", limit,
-                lambda rows: rows[name]["patched"] - rows[name]["stock"],
-                is_firm=is_firm)
-
-
-def cpu_goal(ours, theirs, limit, text):
-    """Return the Goal of one client's CPU beside another's, without TLS."""
+def more(label, most, is_firm=True):
     def measure(told):
-        name = find(told["plain"], theirs)
-        return name and ratio(told["plain"][ours]["cpu"],
-                              told["plain"][name]["cpu"])
-    return Goal(text, "peers", limit, measure)
+        row = told["rows"][label]
+        return row["patched"] - row["stock"]
+    return Goal("cost", f"more than stock: {label}", most, measure, is_firm)
 
 
-def find(clients, start):
-    """Return the name of the client whose name has that form, or None."""
-    name, _, ahead = start.partition(", ")
-    return next((one for one in clients if one.split()[0] == name
-                 and one.partition(", ")[2] == ahead), None)
-
-
-def requests_per_second(told):
-    return ratio(told["plain"][STOCK]["wall"], told["plain"][PATCHED]["wall"])
+def beside(text, clock, ours, theirs, most):
+    """Return the Goal of one client beside another, without TLS."""
+    def measure(told):
+        found = [name for name in told["plain"]
+                 if re.fullmatch(theirs, name)]
+        return found and ratio(told["plain"][ours][clock],
+                               told["plain"][found[0]][clock]) or None
+    return Goal("peers", text, most, measure)
 
 
 GOALS = [
-    cost_goal("GET, 8 fields", 0.70), cost_goal("GET, 1 field", 0.90),
-    cost_goal("POST of 100 bytes", 0.80),
-    cost_goal("200 bytes in 1 chunk", 1.05),
-    cost_goal("100 kB in reads of 1 kB", 1.05),
-    cost_goal("20 MiB, 8 KiB chunks", 1.05),
-    cost_goal("20 MiB, 8 KiB chunks, fp", 1.50),
-    more_goal("import_time", "import http.client: more µs", 1500, is_firm=False),
-    more_goal("calls", "more system calls on a kept connection", 1),
-    more_goal("calls_if_new", "more system calls on a new connection", 0),
-    more_goal("memory", "more bytes of an idle connection", 0),
-    Goal("requests per second of http.client, beside stock", "peers", 1.15,
-         requests_per_second, at_least=True),
-    cpu_goal(HANDLER, "urllib3", 0.50, "CPU of the handler, beside urllib3"),
-    cpu_goal(HANDLER, "aiohttp", 0.80, "CPU of the handler, beside aiohttp"),
-    cpu_goal(HANDLER, "httplib2", 0.80, "CPU of the handler, beside httplib2"),
-    cpu_goal(f"{PATCHED}, {AHEAD} ahead", f"dugong, {AHEAD} ahead", 0.25,
-             "CPU of pipelining, beside dugong"),
-    Goal("kinds of idle close that lose or repeat a POST", "posts", 0,
+    library_time("GET, 8 fields", 0.70),
+    library_time("GET, 1 field", 0.90),
+    library_time("POST of 100 bytes", 0.80),
+    library_time("200 bytes in 1 chunk", 1.05),
+    library_time("100 kB in reads of 1 kB", 1.05),
+    library_time("20 MiB by length, sockets", 1.05),
+    library_time("20 MiB, 8 KiB chunks", 1.05),
+    library_time("20 MiB, 8 KiB chunks, fp", 1.50),
+    more("import", 1500, is_firm=False),
+    more("system calls, kept", 1),
+    more("system calls, new", 0),
+    more("idle connection", 0),
+    beside("wall clock of http.client, beside stock (1.15 × as fast)", "wall",
+           "http.client, patched", "http.client, stock", 0.87),
+    *(beside(f"CPU of the handler, beside {peer}", "cpu", "handler, patched",
+             f"{peer} [^,]*", most)
+      for peer, most in (("urllib3", 0.50), ("aiohttp", 0.80),
+                         ("httplib2", 0.80))),
+    beside("CPU of pipelining, beside dugong", "cpu",
+           f"http.client, patched, {AHEAD} ahead", f"dugong .*, {AHEAD} ahead",
+           0.25),
+    Goal("posts", "kinds of idle close that lose or repeat a POST", 0,
          lambda ways: sum(not sides["patched"]["flawless"]
                           for sides in ways.values()), is_firm=True),
 ]
 
 
-def pairs(parts):
-    """Yield (label, ratio) of what stock does, too, and has no own goal."""
-    if "cost" in parts:
-        row = parts["cost"]["measured"]["length"]
-        yield row["label"], row["ratio"]
-    tables = [(f"{way}, {clock}", clients, clock) for way, clients in
-              parts.get("peers", {}).get("measured", {}).items()
-              for clock in ("cpu", "wall")]
-    tables += [(f"{way}, {delay} ms", clients, "wall") for way, delays in
-               parts.get("worth", {}).get("measured", {}).items()
-               for delay, clients in delays.items()]
-    tables += [(f"{number} fields", clients, "cpu") for number, clients in
-               parts.get("growth", {}).get("measured", {"fields": {}})[
-                   "fields"].items()]
-    for label, clients, clock in tables:
-        for name in clients:
-            ours = name.replace(", stock", ", patched")
-            if ours != name and ours in clients:
-                yield (f"{name.removesuffix(', stock')}, {label}",
-                       ratio(clients[ours][clock], clients[name][clock]))
-
-
 def judged(results):
-    """Yield (Goal, what was measured, whether it is met)."""
+    """Yield (Goal, what was measured, in words, whether it is met)."""
     for goal in GOALS:
-        if goal.part in results["parts"]:
-            yield goal, *goal.judge(results["parts"][goal.part]["measured"])
+        part = results["parts"].get(goal.part)
+        told = part and goal.measure(part["measured"])
+        if isinstance(told, dict):
+            yield (goal, ratio_words(told),
+                   round(told["median"], 2) <= goal.most)
+        elif told is not None:
+            yield goal, f"{told:,.0f}", told <= goal.most
 
 
 def goals(results):
-    rows = [[goal.text, f"{'≥' if goal.at_least else '≤'} "
-             f"{goal.limit:{'.2f' if isinstance(goal.limit, float) else ','}}",
-             told, {True: "yes", False: "NO", None: "-"}[met]]
+    rows = [[goal.text, f"{goal.most:.2f}" if isinstance(goal.most, float)
+             else f"{goal.most:,}", told, "yes" if met else "NO"]
             for goal, told, met in judged(results)]
-    compared = list(pairs(results["parts"]))
+    compared = [pair for part in results["parts"].values()
+                for pair in pairs(part["measured"])]
+    slower = [[label, ratio_words(told)] for label, told in compared
+              if told["low"] > SLOWER]
     if compared:
-        slower = sum(told["low"] > SLOWER for _, told in compared)
-        rows.append([f"slower than stock, of {len(compared)} other rows",
-                     "≤ 0", f"{slower}", "NO" if slower else "yes"])
-    return Table(["goal", "", "measured", "met"], rows)
+        rows.append([f"slower than stock, of {len(compared)} other rows", 0,
+                     len(slower), "NO" if slower else "yes"])
+    return [table(["goal", "at most", "measured", "met"], rows),
+            table(["slower than stock", "ratio"], slower)]
 
 
-def slower(results):
-    """Return the Table of rows that are slower than stock."""
-    return Table(["slower than stock", "ratio"],
-                 [[label, ratio_words(told)] for label, told
-                  in pairs(results["parts"]) if told["low"] > SLOWER])
+def pairs(measured, where=()):
+    """Yield (label, ratio) of samples by patched, beside those by stock."""
+    for name, told in measured.items():
+        ours = measured.get(name.replace(", stock", ", patched"))
+        if isinstance(told, dict):
+            yield from pairs(told, (*where, name))
+        if name.endswith(", stock") and ours:
+            for clock, samples in told.items():
+                yield (", ".join([name[:-len(", stock")], *where, clock]),
+                       ratio(ours[clock], samples))
 
 
 def broken(results):
     """Return the goals that are missed, and do not depend on the machine."""
-    return [f"{goal.text}: {told}" for goal, told, met in judged(results)
-            if goal.is_firm and met is False]
+    return [f"{goal.text}: {told}, not at most {goal.most}"
+            for goal, told, met in judged(results)
+            if goal.is_firm and not met]
 
 
 # Tables of the parts.
 
-def cost(rows):
-    told = []
-    for row in rows.values():
-        both = [words(row[side], row["unit"]) for side in SIDES]
-        if "ratio" in row:
-            told.append([row["label"], *both, ratio_words(row["ratio"])])
-        else:
-            more = row["patched"] - row["stock"]
-            told.append([row["label"], *both, f"{'+-'[more < 0]}"
-                         f"{words(abs(more), row['unit'])}"])
-    yield Table(["http.client alone, CPU", "stock", "patched",
-                 "ratio, more"], told)
+def cost(told):
+    rows = []
+    for label, row in told["rows"].items():
+        difference = row["patched"] - row["stock"]
+        rows.append([label, *(words(row[side], row["unit"])
+                              for side in SIDES),
+                     ratio_words(row["ratio"]) if "ratio" in row else
+                     f"{'+' * (difference >= 0)}"
+                     f"{words(difference, row['unit'])}"])
+    yield table(["http.client alone, CPU", *SIDES, "ratio, more"], rows)
+    yield table(["GET, 8 fields, wall clock", "request()", "getresponse()",
+                 "read()", "end", "sum"],
+                [[side, *map(words, [*phases, sum(phases)])]
+                 for side, phases in told["phases"].items()])
 
 
 def peers(ways):
     for way, clients in ways.items():
-        stock = clients[STOCK]
-        yield Table(
-            [f"GET, 8 fields, {way}", "req/s", "quartiles", "× stock", "CPU"],
-            [[name, *_rate(samples["wall"]),
-              f"{ratio(stock['wall'], samples['wall'])['median']:.2f}",
-              about(samples["cpu"])] for name, samples in clients.items()])
+        rows = []
+        for name, samples in clients.items():
+            rate = spread([1e6 / time for time in samples["wall"]])
+            faster = ratio(clients["http.client, stock"]["wall"],
+                           samples["wall"])["median"]
+            rows.append([name, f"{rate['median']:,.0f}",
+                         f"{rate['low']:,.0f}–{rate['high']:,.0f}",
+                         f"{faster:.2f}", about(samples["cpu"])])
+        yield table([f"GET, 8 fields, {way}", "req/s", "quartiles",
+                     "× stock", "CPU"], rows)
 
 
-def _rate(samples):
-    told = spread([1e6 / time for time in samples])
-    return (f"{told['median']:,.0f}", f"{told['low']:,.0f}–"
-                                      f"{told['high']:,.0f}")
+def by_number(title, numbers, clock, unit=""):
+    """Return the table of {number: {client: samples}}."""
+    return table([title, *(f"{int(number):,}{unit}" for number in numbers)],
+                 [[name, *(about(clients[name][clock])
+                           for clients in numbers.values())]
+                  for name in next(iter(numbers.values()))])
 
 
 def worth(ways):
     for way, delays in ways.items():
-        names = next(iter(delays.values()))
-        yield Table([f"time of one, {way}", *(f"{delay} ms"
-                                              for delay in delays)],
-                    [[name, *(about(clients[name]["wall"])
-                              for clients in delays.values())]
-                     for name in names])
-
-
-GROWTH = {"requests": ("CPU of a GET, by requests before", "cpu"),
-          "fields": ("CPU of a GET, by fields", "cpu"),
-          "threads": ("wall clock / requests, by threads", "wall")}
+        yield by_number(f"time of one, {way}", delays, "wall", " ms")
 
 
 def growth(told):
-    for what, (title, clock) in GROWTH.items():
-        numbers = told[what]
-        yield Table([title, *(f"{int(number):,}" for number in numbers)],
-                    [[name, *(about(clients[name][clock])
-                              for clients in numbers.values())]
-                     for name in next(iter(numbers.values()))])
-    idle = {number: clients[HANDLER] for number, clients
-            in told["idle"].items()}
-    yield Table(["handler, by idle connections",
-                 *(f"{int(number):,}" for number in idle)],
-                [["CPU of a GET", *(words(one["cpu"][0])
-                                    for one in idle.values())],
-                 ["memory of each", *(words(one["memory"][0], "B")
-                                      for one in idle.values())]])
+    yield by_number("CPU of a GET, by requests", told["requests"], "cpu")
+    yield by_number("CPU of a GET, by fields", told["fields"], "cpu")
+    yield by_number("wall clock of a GET, by threads", told["threads"],
+                    "wall")
+    yield by_number("CPU of a GET, by idle connections", told["idle"], "cpu")
+    yield table(["memory of each, by idle connections",
+                 *(f"{int(number):,}" for number in told["idle"])],
+                [["handler", *(words(clients["handler, patched"]["memory"][0],
+                                     "B") for clients
+                               in told["idle"].values())]])
 
 
 def posts(ways):
-    def words_of(side):
-        return [f"{side['failed']} of {side['tries']}", str(side["twice"])]
-    yield Table(["POST after idle close by", "stock failed", "twice",
+    yield table(["POST after idle close by", "stock failed", "twice",
                  "patched failed", "twice"],
-                [[label, *words_of(sides["stock"]),
-                  *words_of(sides["patched"])]
+                [[label, *(word for side in SIDES for word in (
+                    f"{sides[side]['failed']} of {sides[side]['tries']}",
+                    sides[side]["twice"]))]
                  for label, sides in ways.items()])
 
 
@@ -267,50 +221,31 @@ TABLES = {"cost": cost, "peers": peers, "worth": worth, "growth": growth,
           "posts": posts}
 
 
-def tables(results):
-    told = [goals(results)]
-    if (rows := slower(results)).rows:
-        told.append(rows)
-    for name, part in results["parts"].items():
-        told += TABLES[name](part["measured"])
-    return told
-
-
-# Notes.
-
-def heading(results):
-    machine = results["machine"]
-    return (f"CPython {results['version']}, stock and with "
-            f"{results['patches']} patches; {machine['cpu']}, "
-            f"{machine['cores']} cores, {machine['system']}")
-
+# All of it.
 
 def notes(results):
-    """Return the lines that the tables need to be understood."""
-    told = ["Times are medians; ± and (–) are quartiles, of ratios those of "
-            "turns beside each other.",
-            "http.client alone: the best turn, less that of the sockets "
-            "(bench/cost.py)."]
+    """Yield the lines that the tables need to be understood."""
+    yield ("Times are medians; ± and (–) are quartiles, of ratios those of "
+           "turns beside each other.")
+    yield ("http.client alone: the best turn, less that of the sockets; of "
+           "20 MiB, the median.")
     for name, part in results["parts"].items():
-        told.append(f"{name}: {part['date']}, {part['rounds']} rounds, "
-                    f"{part['seconds']} s.")
-        told += [f"{peer} was NOT RUN: {why}"
-                 for peer, why in part["missing"].items()]
+        yield (f"{name}: {part['date']}, {part['rounds']} rounds, "
+               f"{part['seconds']} s.")
+        for peer, why in part["missing"].items():
+            yield f"{peer} was NOT RUN: {why}"
         if part["others"] > BUSY:
-            told.append(f"WARNING: others used up to {part['others']:.0%} of "
-                        f"a processor during {name}; measure it again on an "
-                        f"idle machine.")
-    return told
-
-
-def plain(results):
-    parts = [heading(results) + "\n"]
-    parts += [table.plain() for table in tables(results)]
-    return "\n".join(parts) + "\n" + "\n".join(notes(results)) + "\n"
+            yield (f"WARNING: others used up to {part['others']:.0%} of a "
+                   f"processor during {name}; use an idle machine.")
 
 
 def markdown(results):
-    parts = [heading(results) + ".\n"]
-    parts += [table.markdown() for table in tables(results)]
-    return "\n".join(parts) + "\n" + "".join(f"- {note}\n"
-                                             for note in notes(results))
+    machine = results["machine"]
+    parts = [f"CPython {results['version']}, stock and with "
+             f"{results['patches']} patches; {machine['cpu']}, "
+             f"{machine['cores']} cores, {machine['system']}\n",
+             *goals(results)]
+    for name, part in results["parts"].items():
+        parts += TABLES[name](part["measured"])
+    parts.append("".join(f"- {note}\n" for note in notes(results)))
+    return "\n".join(filter(None, parts))

@@ -1,6 +1,6 @@
 """The server that the clients are measured against: fixed answers, threads.
 
-Usage: server.py CERTIFICATE
+Usage: server.py CERTIFICATE DELAY ...
 
 It prints {"plain": {DELAY: port, ...}, "TLS 1.3": {DELAY: port, ...}}, DELAY
 being the round trip in milliseconds, and ends when its standard input does.
@@ -19,60 +19,35 @@ import re
 import resource
 import select
 import socket
+import ssl
 import sys
 import threading
 import time
 import xmlrpc.client
 
+from cost import FIELDS, by_length
+
 HOST = "127.0.0.1"
-DELAYS = (0, 1, 10, 50)     # milliseconds
 BODY = b"Hello, world!"
-HOPS = 3
-
-# What servers, and what stands before them, send with a small answer.
-FIELDS = b"""\
-Server: nginx/1.26.3
-Date: Fri, 20 Nov 2026 10:39:00 GMT
-Content-Type: text/plain; charset=utf-8
-Connection: keep-alive
-Vary: Accept-Encoding
-Cache-Control: max-age=0, private, must-revalidate
-ETag: W/"d-lDpwLQbzRZmu4fjajvn3KWAx1pk"
-""".replace(b"\n", b"\r\n")
-
-# What a record of logging.handlers.HTTPHandler looks like, and a call.
-RECORD = re.compile(rb"name=bench&msg=record\+").match
 CALLED = ("argument", 1)
-CALL = xmlrpc.client.dumps(CALLED, "call").encode()
 RESULT = xmlrpc.client.dumps((BODY.decode(),), methodresponse=True).encode()
-EXPECTED = {b"/RPC2": lambda body: body.strip() == CALL.strip(),
-            b"/log": RECORD}
+REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+REDIRECT = (b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 8\r\n\r\n"
+            b"<p>Found")
+ANSWERS = {
+    b"/small": by_length(BODY, FIELDS), b"/log": by_length(BODY),
+    b"/RPC2": by_length(RESULT, b"Content-Type: text/xml\r\n"),
+    b"/3-hops": REDIRECT % b"/2-hops", b"/2-hops": REDIRECT % b"/1-hop",
+    b"/1-hop": REDIRECT % b"/small",
+    **{b"/%d-fields" % number: by_length(BODY, b"".join(
+        b"X-Field-%d: the value of a field\r\n" % index
+        for index in range(1, number))) for number in range(1, 100)}}
+# What has to be POSTed.
+EXPECTED = {
+    b"/RPC2": xmlrpc.client.dumps(CALLED, "call").encode().strip(),
+    b"/log": b"name=bench&msg=record+"}
 
 _content_length = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.I).search
-
-
-def make_answer(body, fields=b"", status=b"200 OK"):
-    return b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
-        status, fields, len(body), body)
-
-
-def make_answers():
-    """Return {target: answer}."""
-    answers = {b"/small": make_answer(BODY, FIELDS), b"/log": make_answer(BODY),
-               b"/RPC2": make_answer(RESULT, b"Content-Type: text/xml\r\n")}
-    for hop in range(HOPS):
-        location = b"/hops/%d" % (hop + 1) if hop < HOPS - 1 else b"/small"
-        answers[b"/hops/%d" % hop] = make_answer(
-            b"<p>Found", b"Location: %b\r\n" % location, b"302 Found")
-    for number in range(1, 100):
-        answers[b"/fields/%d" % number] = make_answer(
-            BODY, b"".join(b"X-Field-%d: the value of a field\r\n" % index
-                           for index in range(1, number)))
-    return answers
-
-
-ANSWERS = make_answers()
-REFUSAL = make_answer(b"", status=b"400 Bad Request")
 
 
 def parse(data):
@@ -92,34 +67,25 @@ def parse(data):
 class Server:
     """Answers on a port for each way and delay."""
 
-    def __init__(self, certificate):
-        import ssl
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(certificate)
-        self._contexts = {"plain": None, "TLS 1.3": context}
-        self._lock = threading.Lock()
-        self._counts = {"accepted": 0, "refused": 0}
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.counts = {"accepted": 0, "refused": 0}
 
-    def listen_everywhere(self):
-        return {way: {delay: self._listen(context, delay / 1000)
-                      for delay in DELAYS}
-                for way, context in self._contexts.items()}
-
-    def _listen(self, context, delay):
+    def listen(self, context, delay):
+        """Serve on a new port, with TLS if there is a context; return it."""
         listener = socket.create_server((HOST, 0), backlog=512)
-        threading.Thread(target=self._accept, args=(listener, context, delay),
+        threading.Thread(target=self.accept, args=(listener, context, delay),
                          daemon=True).start()
         return listener.getsockname()[1]
 
-    def _accept(self, listener, context, delay):
+    def accept(self, listener, *args):
         while True:
             sock, _ = listener.accept()
-            self._count("accepted")
-            threading.Thread(target=self._serve, args=(sock, context, delay),
+            self.count("accepted")
+            threading.Thread(target=self.serve, args=(sock, *args),
                              daemon=True).start()
 
-    def _serve(self, sock, context, delay):
+    def serve(self, sock, context, delay):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if delay:
             time.sleep(delay if context is None else 2 * delay)
@@ -127,47 +93,45 @@ class Server:
             if context is not None:
                 sock = context.wrap_socket(sock, server_side=True)
             with sock:
-                self._talk(sock, delay)
+                self.talk(sock, delay)
         except OSError:     # the client was ended
             pass
 
-    def _talk(self, sock, delay):
+    def talk(self, sock, delay):
         rest, due = b"", collections.deque()    # of (when, answers)
         while True:
-            if due and not _is_readable(sock, due[0][0]):
+            if due and not is_readable(sock, due[0][0]):
                 sock.sendall(due.popleft()[1])
                 continue
             data = sock.recv(65536)
             if not data:
                 return
             requests, rest = parse(rest + data)
-            answers = b"".join([self._answer(*each) for each in requests])
+            answers = b"".join([self.answer(*each) for each in requests])
             if delay and answers:
                 due.append((time.monotonic() + delay, answers))
             else:
                 sock.sendall(answers)
 
-    def _answer(self, method, target, body):
+    def answer(self, method, target, body):
         if target == b"/counts":
-            return make_answer(json.dumps(self._counts).encode())
-        expected = EXPECTED.get(target) if method == b"POST" else _is_empty
-        if expected is None or not expected(body) or target not in ANSWERS:
-            self._count("refused")
+            return by_length(json.dumps(self.counts).encode())
+        expected = EXPECTED.get(target)
+        is_right = (method == b"GET" and not body if expected is None
+                    else method == b"POST" and body.startswith(expected))
+        if not is_right or target not in ANSWERS:
+            self.count("refused")
             return REFUSAL
         return ANSWERS[target]
 
-    def _count(self, what):
-        with self._lock:
-            self._counts[what] += 1
+    def count(self, what):
+        with self.lock:
+            self.counts[what] += 1
 
 
-def _is_empty(body):
-    return not body
-
-
-def _is_readable(sock, until):
+def is_readable(sock, until):
     """Wait for data *until* then; return whether there is some."""
-    if hasattr(sock, "pending") and sock.pending():     # TLS
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
         return True
     # poll() would round the delay to whole milliseconds.
     return bool(select.select([sock], [], [],
@@ -180,9 +144,16 @@ def allow_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def main(certificate):
+def main(certificate, *delays):
     allow_files()
-    print(json.dumps(Server(certificate).listen_everywhere()), flush=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(certificate)
+    server = Server()
+    print(json.dumps({way: {
+        delay: server.listen(way_context, int(delay) / 1000)
+        for delay in delays} for way, way_context in (
+            ("plain", None), ("TLS 1.3", context))}), flush=True)
     sys.stdin.read()
 
 
