@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 
 from bench import parts, peers, report
-from bench.lab import Lab
+from bench.lab import laboratory
 from tools import demo
 from tools.common import ROOT, Failure, known_line, run as run_program, say
 from tools.patches import load
@@ -119,7 +119,7 @@ def measure(name, pythons, size, line, load):
         with plain_failures():
             found, missing = peers.find(pythons["patched"], line)
     start = time.monotonic()
-    with Lab(pythons["stock"]) as lab:
+    with laboratory(pythons["stock"]) as lab:
         measured = parts.PARTS[name](lab, pythons, size, found)
     return {"date": str(datetime.date.today()), "rounds": size.rounds,
             "seconds": round(time.monotonic() - start),

@@ -7,8 +7,8 @@ OPTIONS is a JSON object: "client" (a name in CLIENTS), "host", "port",
 imported from, if any, and what the client's function takes.
 
 Each line on standard input is a JSON object with the arguments of timed() or
-idle(), and one on standard output is what that returned.  A response that is
-not the expected one ends the program.
+idle(), and one on standard output is what that returned.  A wrong response
+ends the program.
 """
 
 import functools
@@ -16,6 +16,7 @@ import gc
 import io
 import itertools
 import json
+import operator
 import os
 import socket
 import sys
@@ -45,9 +46,13 @@ class At:
 # Each client returns many(count, target), which returns so many (status,
 # body).
 
-def each(fetch):
-    """Return many() for what makes one request."""
-    return lambda count, target: [fetch(target) for _ in range(count)]
+def each(fetch, *names):
+    """Return many() for what makes one request.
+
+    names: the attributes of a response that are its status and its body.
+    """
+    get = operator.attrgetter(*names) if names else tuple
+    return lambda count, target: [get(fetch(target)) for _ in range(count)]
 
 
 def ahead(send, receive, depth):
@@ -139,21 +144,15 @@ def logging(at, **options):
 def urllib3(at):
     import urllib3
     pool = urllib3.PoolManager(timeout=TIMEOUT, ca_certs=at.cafile)
-
-    def fetch(target):
-        response = pool.request("GET", at.url + target)
-        return response.status, response.data
-    return each(fetch)
+    return each(lambda target: pool.request("GET", at.url + target),
+                "status", "data")
 
 
 def requests(at, module="requests"):
     session = __import__(module).Session()
-
-    def fetch(target):
-        response = session.get(at.url + target, timeout=TIMEOUT,
-                               verify=at.cafile)
-        return response.status_code, response.content
-    return each(fetch)
+    return each(lambda target: session.get(
+        at.url + target, timeout=TIMEOUT, verify=at.cafile),
+        "status_code", "content")
 
 
 def httpx(at):
@@ -161,11 +160,8 @@ def httpx(at):
     # By default, a connection that was idle for 5 s is closed.
     client = httpx.Client(timeout=TIMEOUT, verify=at.context or True,
                           limits=httpx.Limits(keepalive_expiry=None))
-
-    def fetch(target):
-        response = client.get(at.url + target)
-        return response.status_code, response.content
-    return each(fetch)
+    return each(lambda target: client.get(at.url + target),
+                "status_code", "content")
 
 
 def httplib2(at):
@@ -251,7 +247,7 @@ def timed(many, count, target="/small", threads=1):
     cpu, wall = time.process_time(), time.perf_counter()
     for thread in others:
         thread.start()
-    answers.extend(many(count // threads, target))
+    answers += many(count // threads, target)
     for thread in others:
         thread.join()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

@@ -28,8 +28,8 @@ from typing import Callable, NamedTuple
 LARGE_SIZE = 20 << 20
 CHUNK_SIZE = 8 << 10
 READ_SIZE = 1000
-BUFFER_SIZE = 128 << 10
-POSTED = bytes(range(32, 132))
+BUFFER = bytearray(128 << 10)
+USUAL = "GET, 8 fields"
 FIELDS = b"""\
 Server: nginx/1.22.1
 Date: Sat, 28 Nov 2026 00:51:25 GMT
@@ -92,7 +92,6 @@ def read_as_urllib3(response):
 class Case(NamedTuple):
     """A request, timed."""
 
-    label: str
     count: int          # requests in a turn
     response: bytes
     received: object    # what read() has to return
@@ -101,27 +100,27 @@ class Case(NamedTuple):
 
 
 def make_cases():
-    """Return {name: Case}."""
+    """Return {label: Case}."""
     # No part of it is like another, and it is the same each time.
     large = random.Random(9740).randbytes(LARGE_SIZE)
     small, kbytes = large[:1024], large[:100_000]
     chunked = in_chunks(large, CHUNK_SIZE)
-    post = ("POST", "/item", POSTED, {"Content-Type": "text/plain"})
+    post = ("POST", "/item", bytes(range(32, 132)),
+            {"Content-Type": "text/plain"})
     return {
-        "GET": Case("GET, 8 fields", 1000, by_length(small, FIELDS), small),
-        "tiny": Case("GET, 1 field", 1000, by_length(small), small),
-        "POST": Case("POST of 100 bytes", 1000, by_length(small, FIELDS),
-                     small, post),
-        "chunk": Case("200 bytes in 1 chunk", 1000,
-                      in_chunks(small[:200], 200), small[:200]),
-        "reads": Case("100 kB in reads of 1 kB", 200, by_length(kbytes),
-                      parts_of(kbytes, READ_SIZE), read=read_parts),
-        "length": Case("20 MiB by length, sockets", 1, by_length(large),
-                       large),
-        "chunks": Case("20 MiB, 8 KiB chunks", 1, chunked, large),
-        "fp": Case("20 MiB, 8 KiB chunks, fp", 1, chunked,
-                   parts_of(large, CHUNK_SIZE), read=read_as_urllib3),
-    }
+        USUAL: Case(1000, by_length(small, FIELDS), small),
+        "GET, 1 field": Case(1000, by_length(small), small),
+        "POST of 100 bytes": Case(1000, by_length(small, FIELDS), small,
+                                  post),
+        "200 bytes in 1 chunk": Case(1000, in_chunks(small[:200], 200),
+                                     small[:200]),
+        "100 kB in reads of 1 kB": Case(
+            200, by_length(kbytes), parts_of(kbytes, READ_SIZE),
+            read=read_parts),
+        "20 MiB by length, sockets": Case(1, by_length(large), large),
+        "20 MiB, 8 KiB chunks": Case(1, chunked, large),
+        "20 MiB, 8 KiB chunks, fp": Case(
+            1, chunked, parts_of(large, CHUNK_SIZE), read=read_as_urllib3)}
 
 
 class Link:
@@ -135,9 +134,9 @@ class Link:
         self.sent = b"GET"
         self.sock, self.peer = socket.socketpair()
         if len(case.response) > LARGE_SIZE:
-            self._give_away()
+            self.give_away()
 
-    def _give_away(self):
+    def give_away(self):
         if os.fork() == 0:
             self.sock.close()
             with contextlib.suppress(ConnectionError):
@@ -147,39 +146,36 @@ class Link:
         self.peer.close()
         self.peer = None
 
-    def turn(self, conn, count):
-        """Return the seconds that *count* requests take."""
+    def turn(self, count, conn=None):
+        """Return the seconds that *count* requests take.
+
+        Without *conn*, its sockets do alone what they do with it.
+        """
         case, peer, taken = self.case, self.peer, 0
         for _ in range(count):
             start = time.process_time()
-            conn.request(*case.request)
+            if conn is None:
+                self.sock.sendall(self.sent)
+            else:
+                conn.request(*case.request)
             if peer is not None:
                 peer.send(case.response)
-            received = case.read(conn.getresponse())
+            if conn is None:
+                self.receive()
+            else:
+                received = case.read(conn.getresponse())
             if peer is not None:
                 self.sent = peer.recv(65536)
             taken += time.process_time() - start
-            if received != case.received:
-                sys.exit(f"{case.label}: not the body that was sent")
-            del received
+            if conn is not None and received != case.received:
+                sys.exit("a body was not the one that was sent")
+            received = None
         return taken
 
-    def bare_turn(self, count):
-        """Return the seconds that its sockets alone take."""
-        sock, peer, response = self.sock, self.peer, self.case.response
-        buffer, taken = bytearray(BUFFER_SIZE), 0
-        for _ in range(count):
-            start = time.process_time()
-            sock.sendall(self.sent)
-            if peer is not None:
-                peer.send(response)
-            left = len(response)
-            while left:
-                left -= sock.recv_into(buffer)
-            if peer is not None:
-                peer.recv(65536)
-            taken += time.process_time() - start
-        return taken
+    def receive(self):
+        left = len(self.case.response)
+        while left:
+            left -= self.sock.recv_into(BUFFER)
 
 
 class Library:
@@ -202,9 +198,8 @@ class Library:
                       for name, link in self.links.items()}
 
     def describe(self):
-        """Return {name: (label, requests in a turn)}."""
-        return {name: (case.label, case.count)
-                for name, case in self.cases.items()}
+        """Return {label: requests in a turn}."""
+        return {label: case.count for label, case in self.cases.items()}
 
     def connect(self, sock):
         conn = self.connection("127.0.0.1", 8080)
@@ -212,22 +207,19 @@ class Library:
         conn.auto_open = 0      # nothing else is to be measured
         return conn
 
-    def cost(self, name, count):
+    def cost(self, label, count):
         """Return the µs of a request, and of its sockets alone."""
+        link, conn = self.links[label], self.conns[label]
         gc.collect()
-        taken = self.links[name].turn(self.conns[name], count)
-        self.see_kept(name)
+        taken = link.turn(count, conn)
+        if conn.sock is not link.sock:
+            sys.exit(f"{label}: the connection was not kept")
         gc.collect()
-        bare = self.links[name].bare_turn(count)
-        return [taken / count * 1e6, bare / count * 1e6]
+        return [taken / count * 1e6, link.turn(count) / count * 1e6]
 
-    def see_kept(self, name):
-        if self.conns[name].sock is not self.links[name].sock:
-            sys.exit(f"{name}: the connection was not kept")
-
-    def phases(self, name, count):
+    def phases(self, count):
         """Return the µs of request(), getresponse(), read() and the end."""
-        conn, link, times = self.conns[name], self.links[name], []
+        conn, link, times = self.conns[USUAL], self.links[USUAL], []
         clock = time.perf_counter_ns
         for _ in range(count):
             start = clock()
@@ -246,40 +238,34 @@ class Library:
                           end - read))
         return [statistics.median(phase) / 1000 for phase in zip(*times)]
 
-    def calls(self, name, count):
-        """Return how often a request on a kept connection asks the system."""
-        calls = count_calls(self.links[name].turn, self.conns[name], count)
-        self.see_kept(name)
-        return calls / count - 2    # those of the peer
+    def calls(self):
+        """Return the system calls of a GET, and of the next one."""
+        case, told = self.cases[USUAL], []
+        with (socket.create_server(("127.0.0.1", 0)) as listener,
+              contextlib.closing(self.connection(*listener.getsockname())
+                                 ) as conn):
+            for _ in range(2):
+                calls = count_calls(conn.request, *case.request)
+                if not told:
+                    peer, _ = listener.accept()
+                peer.recv(65536)
+                peer.sendall(case.response)
+                told.append(calls + count_calls(
+                    lambda: case.read(conn.getresponse())))
+            peer.close()
+        return told
 
-    def calls_if_new(self, name, count):
-        """Return how often it does if request() has opened the connection."""
-        calls, case = 0, self.cases[name]
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            for _ in range(count):
-                conn = self.connection(*listener.getsockname())
-                calls += count_calls(conn.request, *case.request)
-                peer, _ = listener.accept()
-                with peer, contextlib.closing(conn):
-                    peer.recv(65536)
-                    peer.sendall(case.response)
-                    calls += count_calls(
-                        lambda: case.read(conn.getresponse()))
-        return calls / count
-
-    def memory(self, name, count):
-        """Return the bytes that an idle connection keeps, as Python counts."""
-        links = [Link(self.cases[name]) for _ in range(count)]
+    def memory(self, count):
+        """Return the bytes that an idle connection keeps, in Python."""
+        links = [Link(self.cases[USUAL]) for _ in range(count)]
         conns = [self.connect(link.sock) for link in links]
         tracemalloc.start()
         for conn, link in zip(conns, links):
-            link.turn(conn, 1)
+            link.turn(1, conn)
             link.sent = b""
         gc.collect()
         taken = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        if not all(conn.sock for conn in conns):
-            sys.exit("a connection was not kept")
         return taken / count
 
     def import_time(self):

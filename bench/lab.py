@@ -84,13 +84,12 @@ class Watch:
     worst: the largest share of one processor, in any round.
     """
 
-    def __init__(self):
-        self.worst = 0
-        self._before = None
+    worst = 0
+    _before = None
 
-    def look(self, pids, end=False):
-        """Call this before, between and after rounds of processes *pids*."""
-        now = time.monotonic(), _all_cpu() - sum(map(_cpu_of, pids))
+    def look(self, end=False):
+        """Call this before, between and after rounds."""
+        now = time.monotonic(), _all_cpu() - _cpu_of(os.getpid())
         if self._before is None:
             self._before = now
         seconds, used = (b - a for a, b in zip(self._before, now))
@@ -116,29 +115,28 @@ def _cpu_of(pid):
                if children.exists() else 0))
 
 
-class Lab:
-    """The server, and a way to run programs; a context manager.
+@contextlib.contextmanager
+def laboratory(python):
+    """Give a Lab whose server runs on that interpreter."""
+    with tempfile.TemporaryDirectory(prefix="series-bench-") as scratch:
+        lab = Lab(scratch)
+        server = lab.start(python, "server.py", RSA_CHAIN, *DELAYS)
+        try:
+            lab.ports = server.answer()
+            yield lab
+        finally:
+            server.end()
 
-    Programs use nothing of the environment, and no bytecode but their own,
-    in a scratch folder.
+
+class Lab:
+    """The server's ports, and a way to run programs.
+
+    Programs use nothing of the environment, and no bytecode but their own.
     """
 
-    def __init__(self, python):
+    def __init__(self, scratch):
         self.watch = Watch()
-        self._python = python
-
-    def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            self._scratch = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="series-bench-"))
-            server = self.start(self._python, "server.py", RSA_CHAIN, *DELAYS)
-            stack.callback(server.end)
-            self._ports = server.answer()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exc_info):
-        self._stack.close()
+        self._scratch = scratch
 
     def start(self, python, program, *args):
         """Start bench/*program*; return the Child."""
@@ -150,21 +148,17 @@ class Lab:
     def programs(self, argvs):
         """Give {name: Child} of {name: arguments of start()}; watch them."""
         with contextlib.ExitStack() as stack:
-            children = {name: self.start(*argv)
-                        for name, argv in argvs.items()}
-            for child in children.values():
-                stack.callback(child.end)
-            self.look()
+            children = {}
+            for name, argv in argvs.items():
+                children[name] = self.start(*argv)
+                stack.callback(children[name].end)
+            self.watch.look()
             yield children
-            self.look(end=True)
+            self.watch.look(end=True)
 
-    def look(self, end=False):
-        """See to it that the machine is idle; call this between rounds."""
-        self.watch.look([os.getpid()], end)
-
-    def children(self, clients, way="plain", delay=0):
+    def clients(self, clients, way="plain", delay=0):
         """Give {name: Child} of {name: Client}."""
-        at = {"host": HOST, "port": self.port(way, delay),
+        at = {"host": HOST, "port": self.ports[way][str(delay)],
               "cafile": None if way == "plain" else str(RSA_ROOT)}
         return self.programs({
             name: (client.python, "clients.py", json.dumps(
@@ -172,18 +166,18 @@ class Lab:
             for name, client in clients.items()})
 
     @contextlib.contextmanager
-    def clients(self, wanted, way="plain", delay=0):
+    def counted(self, clients, *where):
         """Give the same, and see what the server has counted.
 
         Raises Failure at the end if they used more or fewer connections
         than they should have, or if a request was refused.
         """
         before = self.counts()
-        with self.children(wanted, way, delay) as children:
+        with self.clients(clients, *where) as children:
             yield children
         after = self.counts()
         used = after["accepted"] - before["accepted"] - 1   # that asks
-        due = sum(child.requests * wanted[name].connections or 1
+        due = sum(child.requests * clients[name].connections or 1
                   for name, child in children.items())
         if used != due:
             raise Failure(f"{', '.join(children)}: {used} connections were "
@@ -194,20 +188,17 @@ class Lab:
 
     def counts(self):
         """Return {"accepted": connections, "refused": requests}."""
-        conn = http.client.HTTPConnection(HOST, self.port(), timeout=30)
+        conn = http.client.HTTPConnection(HOST, self.ports["plain"]["0"])
         with contextlib.closing(conn):
             conn.request("GET", "/counts")
             return json.loads(conn.getresponse().read())
 
-    def port(self, way="plain", delay=0):
-        return self._ports[way][str(delay)]
-
-    def take_turns(self, wanted, way="plain", delay=0, *, rounds, seconds):
+    def take_turns(self, wanted, *where, rounds, seconds):
         """Time requests of {name: Client}; see ask().
 
         A turn takes about so many *seconds*.
         """
-        with self.clients(wanted, way, delay) as children:
+        with self.counted(wanted, *where) as children:
             return self.ask(children, rounds, {
                 name: {"target": client.target,
                        "count": _count(children[name], client, seconds)}
@@ -226,7 +217,7 @@ class Lab:
                 for what, value in answer.items():
                     taken[name].setdefault(what, []).append(rounded(value))
             order.reverse()
-            self.look()
+            self.watch.look()
         return taken
 
 

@@ -41,46 +41,45 @@ QUICK = Size(rounds=2, turn=0.005, processes=1, share=10, delays=(0, 10),
 
 # What the code of http.client costs.
 
-# label: unit, which of the values counts, question.
-COUNTED = {
-    "system calls, kept": ("", min, {"method": "calls", "count": 20}),
-    "system calls, new": ("", min, {"method": "calls_if_new", "count": 20}),
-    "idle connection": ("B", statistics.median, {"method": "memory",
-                                                 "count": 1000})}
-
-
 def cost(lab, pythons, size, _):
-    """Return {label: row} of both libraries on the stock interpreter."""
+    """Return the rows of both libraries on the stock interpreter."""
     samples = {}    # {label: {side: values}}
     paths = {side: _library(pythons[side]) for side in SIDES}
     for _ in range(size.processes):
         with lab.programs({side: (pythons["stock"], "cost.py", paths[side])
                            for side in SIDES}) as children:
             cases = children["stock"].ask(method="describe")
-            for name, (label, count) in cases.items():
-                _take(children, samples.setdefault(label, {}), size,
-                      {"name": name, "count": count})
-                lab.look()
-            for label, (_, _, question) in COUNTED.items():
-                _ask(children, samples.setdefault(label, {}),
-                            {"name": "GET", **question})
-            for label, turns, question in (
-                    ("import", 1 + size.rounds // 2, {"method": "import_time"}),
-                    ("phases", 4, {"method": "phases", "name": "GET",
-                                   "count": 1000 // size.share})):
-                for _ in range(turns):
-                    _ask(children, samples.setdefault(label, {}),
-                                question)
-    phases = samples.pop("phases")
-    rows = {label: _row(samples.pop(label), count, "sockets" not in label)
-            for label, count in cases.values()}
-    for label, values in samples.items():
-        unit, typical, _ = COUNTED.get(label, ("µs", min, None))
-        rows[label] = {"unit": unit, **{side: rounded(typical(values[side]))
-                                        for side in SIDES}}
-    return {"rows": rows, "phases": {
-        side: [rounded(min(times)) for times in zip(*phases[side])]
-        for side in SIDES}}
+            for label, count in cases.items():
+                turns = max(1, size.rounds // 2) * (2 if count == 1 else 1)
+                question = {"method": "cost", "label": label,
+                            "count": max(1, count // size.share)}
+                _ask(children, {}, 1, question)     # to warm up
+                _ask(children, samples.setdefault(label, {}), turns, question)
+                lab.watch.look()
+            for turns, question in (
+                    (1, {"method": "calls"}),
+                    (1, {"method": "memory", "count": 1000}),
+                    (4, {"method": "phases", "count": 1000 // size.share}),
+                    (1 + size.rounds // 2, {"method": "import_time"})):
+                _ask(children, samples.setdefault(question["method"], {}),
+                     turns, question)
+    new, kept = ({side: samples["calls"][side][0][at] for side in SIDES}
+                 for at in (0, 1))
+    return {
+        "rows": {
+            **{label: _row(samples[label], count, "sockets" not in label)
+               for label, count in cases.items()},
+            "system calls, new": {"unit": "", **new},
+            "system calls, kept": {"unit": "", **kept},
+            "idle connection": {"unit": "B", **{
+                side: rounded(min(samples["memory"][side]))
+                for side in SIDES}},
+            "import": {"unit": "µs", **{
+                side: rounded(min(samples["import_time"][side]))
+                for side in SIDES}}},
+        "phases": {side: [rounded(min(times))
+                          for times in zip(*samples["phases"][side])]
+                   for side in SIDES}}
 
 
 def _library(python):
@@ -91,20 +90,12 @@ def _library(python):
     return str(Path(told.stdout.strip()).parent)
 
 
-def _ask(children, answers, question, backwards=False):
-    """Add to {name: answers}, in this order or backwards."""
-    for name in sorted(children, reverse=backwards):
-        answers.setdefault(name, []).append(children[name].ask(**question))
-
-
-def _take(children, samples, size, question):
-    """Add to {side: (µs of a request, µs of its sockets)}."""
-    question["method"] = "cost"
-    turns = max(1, size.rounds // 2) * (2 if question["count"] == 1 else 1)
-    question["count"] = max(1, question["count"] // size.share)
-    _ask(children, {}, question)     # to warm up
+def _ask(children, answers, turns, question):
+    """Add to {name: answers}; who begins changes."""
     for turn in range(turns):
-        _ask(children, samples, question, backwards=turn % 2)
+        for name in sorted(children, reverse=turn % 2):
+            answers.setdefault(name, []).append(
+                children[name].ask(**question))
 
 
 def _row(samples, count, subtracts):
@@ -191,8 +182,8 @@ def growth(lab, pythons, size, _):
                **handler}
     told = {"requests": {}, "fields": {}, "idle": {}, "threads": {}}
     say(f"growth: up to {size.requests[-1]:,} requests on a connection")
-    with lab.clients(clients) as children:
-        _ask(children, {}, {"count": 100})      # to warm up
+    with lab.counted(clients) as children:
+        _ask(children, {}, 1, {"count": 100})      # to warm up
         for number in size.requests:
             told["requests"][str(number)] = lab.ask(
                 children, min(size.rounds, max(1, 20_000 // number)),
@@ -205,13 +196,13 @@ def growth(lab, pythons, size, _):
             rounds=size.rounds, seconds=size.turn / 2)
     say(f"growth: up to {size.idle[-1]:,} idle connections")
     for number in size.idle:
-        with lab.children(handler) as children:
+        with lab.clients(handler) as children:
             told["idle"][str(number)] = lab.ask(
                 children, 1, dict.fromkeys(handler, {"idle": number}))
     say(f"growth: up to {size.threads[-1]} threads")
     clients = {"urlopen(), stock": stock._replace(name="urlopen"), **handler}
     count = max(16, int(20_000 * size.turn))
-    with lab.children(clients) as children:
+    with lab.clients(clients) as children:
         for number in size.threads:
             told["threads"][str(number)] = lab.ask(
                 children, max(1, size.rounds // 4), dict.fromkeys(clients, {

@@ -55,47 +55,48 @@ def cpu(samples):
 
 
 def pairs_of_bars(axes, rows, title):
-    """Draw {label: ((value, low, high, text) of stock, of patched)}."""
-    for at, row in enumerate(rows.values()):
-        for side, (value, low, high, text), by in zip(
-                ("stock", "patched"), row, (-1, 1)):
-            y = at + by * HEIGHT / 2
-            axes.barh(y, value, HEIGHT, color=COLOURS[side],
-                      label=side if at == 0 else None)
-            axes.plot([low, high], [y, y], color="black", linewidth=1)
-            axes.annotate(text, (high, y), (5, 0), va="center", fontsize=8,
-                          textcoords="offset points")
+    """Draw {label: [(value, low, high, text) of stock, of patched]}."""
+    for side, by, bars in zip(("stock", "patched"), (-0.5, 0.5),
+                              zip(*rows.values())):
+        values, lows, highs, texts = zip(*bars)
+        places = [at + by * HEIGHT for at in range(len(rows))]
+        errors = [[abs(value - end) for value, end in zip(values, ends)]
+                  for ends in (lows, highs)]
+        drawn = axes.barh(places, values, HEIGHT, xerr=errors, label=side,
+                          color=COLOURS[side])
+        axes.bar_label(drawn, texts, padding=5, fontsize=8)
     axes.set_yticks(range(len(rows)), rows)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(bar[2] for row in rows.values() for bar in row)
-                  * 1.3)
     axes.set_title(title)
-    axes.legend(frameon=False, loc="lower right")
 
 
 def draw_gain(pyplot, told):
     """Requests per second, and POSTs that fail."""
+    def bar(samples, by=""):
+        rates = [1e6 / time for time in samples["wall"]] * 2
+        low, value, high = statistics.quantiles(rates)
+        return value, low, high, f"{value:,.0f}{by}"
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
     rows = {}
     for way, clients in told["peers"].items():
-        def bar(name, by=""):
-            rates = [1e6 / time for time in clients[name]["wall"]] * 2
-            low, value, high = statistics.quantiles(rates)
-            return value, low, high, f"{value:,.0f}{by}"
-        rows[f"http.client,\n{way}"] = (bar("http.client, stock"),
-                                        bar("http.client, patched"))
-        rows[f"urllib.request,\n{way}"] = (
-            bar("urlopen(), stock", ", urlopen()"),
-            bar("handler, patched", ", the handler"))
+        rows[f"http.client,\n{way}"] = [
+            bar(clients[f"http.client, {side}"])
+            for side in ("stock", "patched")]
+        rows[f"urllib.request,\n{way}"] = [
+            bar(clients["urlopen(), stock"], ", urlopen()"),
+            bar(clients["handler, patched"], ", the handler")]
     pairs_of_bars(left, rows, "GET requests per second, with quartiles")
-    failed = {label: [sides[side]["failed"] for side in ("stock", "patched")]
-              for label, sides in told["posts"].items()}
+    left.set_xlim(0, left.get_xlim()[1] * 1.35)
+    rows = {label: [(*[side["failed"]] * 3, side["failed"])
+                    for side in sides.values()]
+            for label, sides in told["posts"].items()}
     tries = told["posts"]["FIN"]["stock"]["tries"]
-    pairs_of_bars(right, {label: [(value, value, value, f"{value}")
-                                  for value in values]
-                          for label, values in failed.items()},
+    pairs_of_bars(right, rows,
                   f"Failed POSTs, of {tries} after each kind of idle close")
+    right.set_xlim(0, tries * 1.15)
     right.set_xticks(range(0, tries + 1, max(1, tries // 5)))
+    figure.legend(*left.get_legend_handles_labels(), frameon=False, ncols=2,
+                  loc="upper left")
     return figure
 
 
@@ -125,27 +126,23 @@ def draw_trips(pyplot, told):
 def draw_growth(pyplot, told):
     """How cost grows."""
     growth = told["growth"]
-    figure, ((requests, fields), (idle, threads)) = pyplot.subplots(
-        2, 2, figsize=(10, 7))
-    for axes, what, x, y, value in (
-            (requests, "requests", "requests on one connection",
-             "CPU of a GET, µs", cpu),
-            (fields, "fields", "fields of a response", "CPU of a GET, µs",
+    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7))
+    ticks = {what: {int(number): f"{int(number):,}"
+                    for number in growth[what]}
+             for what in ("requests", "idle")}
+    for number, clients in growth["idle"].items():
+        memory, = clients["handler, patched"]["memory"]
+        ticks["idle"][int(number)] += f"\n({memory / 1000:.1f} kB each)"
+    for each, (what, x, y, value) in zip(axes.flat, (
+            ("requests", "requests on one connection", "CPU of a GET, µs",
              cpu),
-            (idle, "idle", "idle connections to as many servers",
+            ("fields", "fields of a response", "CPU of a GET, µs", cpu),
+            ("idle", "idle connections to as many servers",
              "CPU of a GET, µs", cpu),
-            (threads, "threads", "threads", "requests per second, of all",
-             rate)):
-        numbers = growth[what]
-        ticks = {int(number): f"{int(number):,}" for number in numbers}
-        if what == "idle":
-            ticks = {number: f"{label}\n({memory / 1000:.1f} kB each)"
-                     for (number, label), clients
-                     in zip(ticks.items(), numbers.values())
-                     for memory in clients["handler, patched"]["memory"]}
-        names = next(iter(numbers.values()))
-        lines(axes, series(numbers, dict(zip(names, names)), value), x, y,
-              ticks if what in ("requests", "idle") else None)
+            ("threads", "threads", "requests per second, of all", rate))):
+        names = next(iter(growth[what].values()))
+        lines(each, series(growth[what], dict(zip(names, names)), value), x,
+              y, ticks.get(what))
     return figure
 
 
