@@ -96,19 +96,14 @@ def interpreters(line):
 
 def circumstances(line, pythons):
     """Return results without parts."""
-    title = demo.title("patched", pythons["patched"])
-    return {"line": line, "version": title.split()[1],
-            "patches": len(load()), "parts": {},
-            "machine": {"cpu": _cpu(), "cores": os.cpu_count(),
-                        "system": f"{platform.system()} "
-                                  f"{platform.release().split('-')[0]} "
-                                  f"{platform.machine()}"}}
-
-
-def _cpu():
-    text = Path("/proc/cpuinfo").read_text()
-    names = re.findall(r"^model name\s*: (.*)", text, re.M)
-    return names[0] if names else platform.machine()
+    cpu = re.search(r"^model name\s*: (.*)",
+                    Path("/proc/cpuinfo").read_text(), re.M)
+    system = platform.release().partition("-")[0]
+    return {"line": line, "patches": len(load()), "parts": {},
+            "version": demo.title("patched", pythons["patched"]).split()[1],
+            "machine": {"cpu": cpu[1] if cpu else "unknown processor",
+                        "cores": os.cpu_count(),
+                        "system": f"Linux {system} {platform.machine()}"}}
 
 
 def measure(name, pythons, size, line, load):
@@ -121,6 +116,8 @@ def measure(name, pythons, size, line, load):
     start = time.monotonic()
     with laboratory(pythons["stock"]) as lab:
         measured = parts.PARTS[name](lab, pythons, size, found)
+    # With names that are strings, as read from a file.
+    measured = json.loads(json.dumps(measured))
     return {"date": str(datetime.date.today()), "rounds": size.rounds,
             "seconds": round(time.monotonic() - start),
             "load": round(load, 2), "others": round(lab.watch.worst, 2),
@@ -146,7 +143,7 @@ def write(results, folder):
 
 
 def draw(results, folder, python):
-    packages = peers.plotter(python, results["line"])
-    if packages is not None:
+    found, _ = peers.find(python, results["line"], ["matplotlib"])
+    for _, packages in found.values():
         run_program([python, "-E", "-s", "-B", ROOT / "bench" / "plot.py",
                      packages, folder / f"{results['line']}.json"])

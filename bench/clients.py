@@ -3,12 +3,10 @@
 Usage: clients.py OPTIONS
 
 OPTIONS is a JSON object: "client" (a name in CLIENTS), "host", "port",
-"cafile" (null without TLS), "packages", the folder that the client is
-imported from, if any, and what the client's function takes.
-
-Each line on standard input is a JSON object with the arguments of timed() or
-idle(), and one on standard output is what that returned.  A wrong response
-ends the program.
+"cafile" (null without TLS), "packages" (the folder that the client is
+imported from, if any), and what the client's function takes.  Each line on
+standard input has the arguments of timed() or traced(), and one on standard
+output is what that returned.  A wrong response ends the program.
 """
 
 import functools
@@ -24,7 +22,7 @@ import threading
 import time
 import tracemalloc
 
-from server import BODY, CALLED, HOST, allow_files
+from server import BODY, CALLED, HOST
 
 TIMEOUT = 30
 
@@ -116,29 +114,32 @@ def handler(at):
     return urlopen(at, build_opener(PersistentConnectionHandler()).open)
 
 
+def servers(at, of, number):
+    """A client with an idle connection to each of so many servers.
+
+    There is one more, for what only the first request needs.
+    """
+    number += 1
+    resolve = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *args: resolve(HOST, *args)
+    places = [At(f"server-{each}.test", at.port) for each in range(number)]
+    if of == "handler":
+        from urllib.request import PersistentConnectionHandler, build_opener
+        opener = build_opener(PersistentConnectionHandler(max_idle=number))
+        each_server = [urlopen(place, opener.open) for place in places]
+    else:
+        each_server = [http_client(place) for place in places]
+    turns = itertools.cycle(each_server)
+    # Always over the connection that was not used for the longest time.
+    return lambda count, target: [
+        answer for many in itertools.islice(turns, count)
+        for answer in many(1, target)]
+
+
 def xmlrpc(at):
     import xmlrpc.client
     proxy = xmlrpc.client.ServerProxy(f"{at.url}/RPC2", context=at.context)
     return each(lambda target: (200, proxy.call(*CALLED).encode()))
-
-
-def logging(at, **options):
-    import logging.handlers
-    numbers = itertools.count()
-
-    def handle_error(record):
-        raise
-
-    def fetch(target):
-        # The handler drops the response; the server counts what is wrong.
-        logger.info("record %d", next(numbers))
-        return 200, BODY
-    logger = logging.Logger("bench")
-    logger.addHandler(logging.handlers.HTTPHandler(
-        f"{at.host}:{at.port}", "/log", "POST", context=at.context,
-        secure=at.context is not None, **options))
-    logger.handlers[0].handleError = handle_error
-    return each(fetch)
 
 
 def urllib3(at):
@@ -222,20 +223,21 @@ def dugong(at, depth=1):
 
 
 CLIENTS = {"raw": raw, "http.client": http_client, "urlopen": urlopen,
-           "handler": handler, "xmlrpc": xmlrpc, "logging": logging,
-           "urllib3": urllib3, "requests": requests, "httpx": httpx,
+           "handler": handler, "servers": servers, "xmlrpc": xmlrpc,
+           "urllib3": urllib3, "requests": requests, "httpx": httpx, "httplib2": httplib2,
            "niquests": functools.partial(requests, module="niquests"),
-           "httplib2": httplib2, "aiohttp": aiohttp, "pycurl": pycurl,
-           "dugong": dugong}
+           "aiohttp": aiohttp, "pycurl": pycurl, "dugong": dugong}
 
 
 # What can be measured.
 
-def check(answers):
+def check(answers, count):
     for status, body in answers:
         if status != 200 or body != BODY:
             sys.exit(f"a response was {status} with {len(body)} bytes, "
                      f"{bytes(body[:40])}")
+    if len(answers) != count:
+        sys.exit(f"there were {len(answers)} responses to {count} requests")
 
 
 def timed(many, count, target="/small", threads=1):
@@ -251,43 +253,23 @@ def timed(many, count, target="/small", threads=1):
     for thread in others:
         thread.join()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    check(answers)
-    if len(answers) != count:
-        sys.exit(f"there were {len(answers)} responses to {count} requests")
+    check(answers, count)
     return {"cpu": cpu / count * 1e6, "wall": wall / count * 1e6}
 
 
-def idle(port, count):
-    """Return what *count* idle connections to as many servers cost.
-
-    memory: bytes that each takes, as Python counts them; cpu: microseconds
-    of a GET over the one that was not used for the longest time.
-    """
-    from urllib.request import PersistentConnectionHandler, build_opener
-    resolve = socket.getaddrinfo
-    socket.getaddrinfo = lambda host, *args: resolve(HOST, *args)
-    opener = build_opener(PersistentConnectionHandler(max_idle=count + 1))
-    first, *clients = [urlopen(At(f"server-{number}.test", port), opener.open)
-                       for number in range(count + 1)]
-    check(first(1, "/small"))       # to warm up
+def traced(many, traced):
+    """Return the bytes, as Python counts them, that each request leaves."""
+    check(many(1, "/small"), 1)
     tracemalloc.start()
-    for many in clients:
-        check(many(1, "/small"))
+    check(many(traced, "/small"), traced)
     gc.collect()
-    memory = tracemalloc.get_traced_memory()[0] / count
+    memory, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    rounds, answers = max(1, 1000 // count), []
-    cpu = time.process_time()
-    for many in clients * rounds:
-        answers += many(1, "/small")
-    cpu = time.process_time() - cpu
-    check(answers)
-    return {"memory": memory, "cpu": cpu / rounds / count * 1e6}
+    return {"memory": memory / traced}
 
 
 def main(options):
     options = json.loads(options)
-    allow_files()
     if packages := options.pop("packages", None):
         sys.path.insert(0, packages)
     client = CLIENTS[options.pop("client")]
@@ -295,9 +277,8 @@ def main(options):
     many = client(at, **options)
     for line in sys.stdin:
         command = json.loads(line)
-        told = (idle(at.port, command["idle"]) if "idle" in command
-                else timed(many, **command))
-        print(json.dumps(told), flush=True)
+        measure = traced if "traced" in command else timed
+        print(json.dumps(measure(many, **command)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,17 @@
 """What the code of http.client itself costs: one library, asked by a line.
 
-Usage: cost.py LIB
+Each line on standard input is a JSON object, "method" (of Library) and its
+arguments, and one on standard output is what that returned.
 
-LIB is the folder that http.client is imported from.  Each line on standard
-input is a JSON object, "method" (of Library) and its arguments, and one on
-standard output is what that returned.
-
-Time is process_time() over a socket pair, with the peer in this process, so
-that it has no server and no network in it.  What the sockets alone take is
-measured in the same way, for bench/parts.py to subtract.  Bodies that the
-sockets cannot hold come from another process.
+Time is process_time() over a socket pair, with the peer in this process: no
+server and no network.  What the sockets alone take is measured in the same
+way, to be subtracted.  What they cannot hold comes from another process.
 """
 
 import contextlib
 import gc
 import json
+import operator
 import os
 import random
 import socket
@@ -22,7 +19,6 @@ import statistics
 import subprocess
 import sys
 import time
-import tracemalloc
 from typing import Callable, NamedTuple
 
 LARGE_SIZE = 20 << 20
@@ -30,22 +26,12 @@ CHUNK_SIZE = 8 << 10
 READ_SIZE = 1000
 BUFFER = bytearray(128 << 10)
 USUAL = "GET, 8 fields"
-FIELDS = b"""\
-Server: nginx/1.22.1
-Date: Sat, 28 Nov 2026 00:51:25 GMT
-Content-Type: text/plain
-Last-Modified: Sat, 28 Nov 2026 00:51:20 GMT
-Connection: keep-alive
-ETag: "6a0-400"
-Accept-Ranges: bytes
-""".replace(b"\n", b"\r\n")
-IMPORT = """\
-import sys, time
-sys.path.insert(0, sys.argv[1])
-start = time.process_time()
-import http.client
-print(time.process_time() - start)
-"""
+FIELDS = (b"Server: nginx/1.22.1\r\nDate: Sat, 28 Nov 2026 00:51:25 GMT\r\n"
+          b"Content-Type: text/plain\r\nConnection: keep-alive\r\n"
+          b"Last-Modified: Sat, 28 Nov 2026 00:51:20 GMT\r\n"
+          b'ETag: "6a0-400"\r\nAccept-Ranges: bytes\r\n')
+IMPORT = ("import time; start = time.process_time(); import http.client; "
+          "print(time.process_time() - start)")
 # Functions in C that ask the system about a socket, whatever their module.
 ASKING = {"poll", "select", "send", "sendall", "recv", "recv_into", "read",
           "write"}
@@ -69,14 +55,6 @@ def in_chunks(body, size):
                        for chunk in parts_of(body, size)) + b"0\r\n\r\n")
 
 
-def read(response):
-    return response.read()
-
-
-def read_parts(response):
-    return list(iter(lambda: response.read(READ_SIZE), b""))
-
-
 def read_as_urllib3(response):
     """Read chunks below HTTPResponse, as urllib3 does."""
     chunks = []
@@ -96,7 +74,7 @@ class Case(NamedTuple):
     response: bytes
     received: object    # what read() has to return
     request: tuple = ("GET", "/item")
-    read: Callable = read
+    read: Callable = operator.methodcaller("read")
 
 
 def make_cases():
@@ -116,7 +94,8 @@ def make_cases():
                                      small[:200]),
         "100 kB in reads of 1 kB": Case(
             200, by_length(kbytes), parts_of(kbytes, READ_SIZE),
-            read=read_parts),
+            read=lambda response: list(
+                iter(lambda: response.read(READ_SIZE), b""))),
         "20 MiB by length, sockets": Case(1, by_length(large), large),
         "20 MiB, 8 KiB chunks": Case(1, chunked, large),
         "20 MiB, 8 KiB chunks, fp": Case(
@@ -134,17 +113,14 @@ class Link:
         self.sent = b"GET"
         self.sock, self.peer = socket.socketpair()
         if len(case.response) > LARGE_SIZE:
-            self.give_away()
-
-    def give_away(self):
-        if os.fork() == 0:
-            self.sock.close()
-            with contextlib.suppress(ConnectionError):
-                while self.peer.recv(65536):
-                    self.peer.sendall(self.case.response)
-            os._exit(0)
-        self.peer.close()
-        self.peer = None
+            if os.fork() == 0:
+                self.sock.close()
+                with contextlib.suppress(ConnectionError):
+                    while self.peer.recv(65536):
+                        self.peer.sendall(case.response)
+                os._exit(0)
+            self.peer.close()
+            self.peer = None
 
     def turn(self, count, conn=None):
         """Return the seconds that *count* requests take.
@@ -181,31 +157,24 @@ class Link:
 class Library:
     """Answers the questions of the parent about one library."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self):
         # On one processor with the process that sends large bodies: where
         # that runs would decide what it costs to receive them.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         self.cases = make_cases()
         # Forks while this process is small.
-        self.links = {name: Link(case) for name, case in self.cases.items()}
-        sys.path.insert(0, path)
-        import http.client
-        if not http.client.__file__.startswith(path):
-            sys.exit(f"{path} has no http.client")
-        self.connection = http.client.HTTPConnection
-        self.conns = {name: self.connect(link.sock)
-                      for name, link in self.links.items()}
+        self.links = {label: Link(case) for label, case in self.cases.items()}
+        from http.client import HTTPConnection
+        self.connection = HTTPConnection
+        self.conns = {}
+        for label, link in self.links.items():
+            self.conns[label] = conn = HTTPConnection("127.0.0.1", 8080)
+            conn.sock = link.sock
+            conn.auto_open = 0      # nothing else is to be measured
 
     def describe(self):
         """Return {label: requests in a turn}."""
         return {label: case.count for label, case in self.cases.items()}
-
-    def connect(self, sock):
-        conn = self.connection("127.0.0.1", 8080)
-        conn.sock = sock
-        conn.auto_open = 0      # nothing else is to be measured
-        return conn
 
     def cost(self, label, count):
         """Return the µs of a request, and of its sockets alone."""
@@ -215,10 +184,11 @@ class Library:
         if conn.sock is not link.sock:
             sys.exit(f"{label}: the connection was not kept")
         gc.collect()
-        return [taken / count * 1e6, link.turn(count) / count * 1e6]
+        return {"taken": taken / count * 1e6,
+                "sockets": link.turn(count) / count * 1e6}
 
     def phases(self, count):
-        """Return the µs of request(), getresponse(), read() and the end."""
+        """Return the µs of the phases of a GET."""
         conn, link, times = self.conns[USUAL], self.links[USUAL], []
         clock = time.perf_counter_ns
         for _ in range(count):
@@ -236,10 +206,11 @@ class Library:
             link.peer.recv(65536)
             times.append((sent - start, begun - answered, read - begun,
                           end - read))
-        return [statistics.median(phase) / 1000 for phase in zip(*times)]
+        return {name: statistics.median(phase) / 1000 for name, phase in zip(
+            ("request()", "getresponse()", "read()", "end"), zip(*times))}
 
     def calls(self):
-        """Return the system calls of a GET, and of the next one."""
+        """Return the system calls of the first two GETs of a connection."""
         case, told = self.cases[USUAL], []
         with (socket.create_server(("127.0.0.1", 0)) as listener,
               contextlib.closing(self.connection(*listener.getsockname())
@@ -253,28 +224,15 @@ class Library:
                 told.append(calls + count_calls(
                     lambda: case.read(conn.getresponse())))
             peer.close()
-        return told
-
-    def memory(self, count):
-        """Return the bytes that an idle connection keeps, in Python."""
-        links = [Link(self.cases[USUAL]) for _ in range(count)]
-        conns = [self.connect(link.sock) for link in links]
-        tracemalloc.start()
-        for conn, link in zip(conns, links):
-            link.turn(1, conn)
-            link.sent = b""
-        gc.collect()
-        taken = tracemalloc.get_traced_memory()[0]
-        tracemalloc.stop()
-        return taken / count
+        return {"new": told[0], "kept": told[1]}
 
     def import_time(self):
         """Return the µs that another process takes to import it."""
         done = subprocess.run(
             [sys.executable, "-E", "-s", "-X",
-             f"pycache_prefix={sys.pycache_prefix}", "-c", IMPORT, self.path],
+             f"pycache_prefix={sys.pycache_prefix}", "-c", IMPORT],
             capture_output=True, check=True)
-        return float(done.stdout) * 1e6
+        return {"import": float(done.stdout) * 1e6}
 
 
 def count_calls(function, *args):
@@ -293,8 +251,8 @@ def count_calls(function, *args):
     return len(calls)
 
 
-def main(path):
-    library = Library(path)
+def main():
+    library = Library()
     for line in sys.stdin:
         command = json.loads(line)
         method = getattr(library, command.pop("method"))
@@ -302,4 +260,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -46,12 +47,10 @@ class Child:
     def __init__(self, name, argv):
         self.requests = 0       # how many it was asked for
         self._name = name
-        self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [str(arg) for arg in argv], env=environment(), text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._errors)
-        self.pid = self._process.pid
+            stderr=subprocess.PIPE)
 
     def ask(self, **command):
         """Return the answer to *command*; Failure if there is none."""
@@ -63,28 +62,23 @@ class Child:
 
     def answer(self):
         """Return the next thing that the program prints."""
-        line = self._process.stdout.readline()
-        if line:
+        if line := self._process.stdout.readline():
             return json.loads(line)
-        status = self._process.wait()
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").splitlines()
-        raise Failure(f"bench/{self._name} has failed: "
-                      f"{said[-1] if said else f'status {status}'}")
+        said = self._process.communicate()[1].splitlines() or ["no message"]
+        raise Failure(f"bench/{self._name} has failed: {said[-1]}")
 
-    def end(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
         with contextlib.suppress(BrokenPipeError), self._process as process:
             process.kill()
-        self._errors.close()
 
 
 class Watch:
-    """Finds out how much CPU was used by others, as /proc counts it.
+    """Finds out how much CPU was used by others, as /proc counts it."""
 
-    worst: the largest share of one processor, in any round.
-    """
-
-    worst = 0
+    worst = 0       # the largest share of one processor, in any round
     _before = None
 
     def look(self, end=False):
@@ -118,21 +112,18 @@ def _cpu_of(pid):
 @contextlib.contextmanager
 def laboratory(python):
     """Give a Lab whose server runs on that interpreter."""
+    # Programs have as many files open as they may.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory(prefix="series-bench-") as scratch:
         lab = Lab(scratch)
-        server = lab.start(python, "server.py", RSA_CHAIN, *DELAYS)
-        try:
+        with lab.start(python, "server.py", RSA_CHAIN, *DELAYS) as server:
             lab.ports = server.answer()
             yield lab
-        finally:
-            server.end()
 
 
 class Lab:
-    """The server's ports, and a way to run programs.
-
-    Programs use nothing of the environment, and no bytecode but their own.
-    """
+    """The server's ports, and a way to run programs."""
 
     def __init__(self, scratch):
         self.watch = Watch()
@@ -140,6 +131,7 @@ class Lab:
 
     def start(self, python, program, *args):
         """Start bench/*program*; return the Child."""
+        # Nothing of the environment, and no bytecode but their own.
         return Child(program, [python, "-E", "-s", "-X",
                                f"pycache_prefix={self._scratch}",
                                PROGRAMS / program, *args])
@@ -148,10 +140,8 @@ class Lab:
     def programs(self, argvs):
         """Give {name: Child} of {name: arguments of start()}; watch them."""
         with contextlib.ExitStack() as stack:
-            children = {}
-            for name, argv in argvs.items():
-                children[name] = self.start(*argv)
-                stack.callback(children[name].end)
+            children = {name: stack.enter_context(self.start(*argv))
+                        for name, argv in argvs.items()}
             self.watch.look()
             yield children
             self.watch.look(end=True)
@@ -167,31 +157,22 @@ class Lab:
 
     @contextlib.contextmanager
     def counted(self, clients, *where):
-        """Give the same, and see what the server has counted.
-
-        Raises Failure at the end if they used more or fewer connections
-        than they should have, or if a request was refused.
-        """
-        before = self.counts()
+        """Give the same; Failure if they use more or fewer connections."""
+        before = self._accepted()
         with self.clients(clients, *where) as children:
             yield children
-        after = self.counts()
-        used = after["accepted"] - before["accepted"] - 1   # that asks
+        used = self._accepted() - before - 1    # that asks
         due = sum(child.requests * clients[name].connections or 1
                   for name, child in children.items())
         if used != due:
             raise Failure(f"{', '.join(children)}: {used} connections were "
                           f"used instead of {due}; see bench/clients.py")
-        if after["refused"] > before["refused"]:
-            raise Failure(f"{', '.join(children)}: the server has refused a "
-                          f"request; see bench/server.py")
 
-    def counts(self):
-        """Return {"accepted": connections, "refused": requests}."""
+    def _accepted(self):
         conn = http.client.HTTPConnection(HOST, self.ports["plain"]["0"])
         with contextlib.closing(conn):
-            conn.request("GET", "/counts")
-            return json.loads(conn.getresponse().read())
+            conn.request("GET", "/accepted")
+            return int(conn.getresponse().read())
 
     def take_turns(self, wanted, *where, rounds, seconds):
         """Time requests of {name: Client}; see ask().
@@ -204,16 +185,17 @@ class Lab:
                        "count": _count(children[name], client, seconds)}
                 for name, client in wanted.items()})
 
-    def ask(self, children, rounds, questions):
+    def ask(self, children, rounds, own={}, **question):
         """Return {name: {what an answer has: [values]}}.
 
-        In each round, each child has a turn; who begins changes.
+        own: {name: questions of its own}.  In each round, each child has a
+        turn; who begins changes.
         """
         taken = {name: {} for name in children}
         order = list(children)
         for _ in range(rounds):
             for name in order:
-                answer = children[name].ask(**questions[name])
+                answer = children[name].ask(**question, **own.get(name, {}))
                 for what, value in answer.items():
                     taken[name].setdefault(what, []).append(rounded(value))
             order.reverse()

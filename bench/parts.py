@@ -1,12 +1,10 @@
-"""What ./series bench measures; each function in PARTS is a part of it.
+"""What ./series bench measures; each part is a function in PARTS.
 
-Each takes the Lab, {"stock": path, "patched": path}, the Size and {name:
+It takes the Lab, {"stock": path, "patched": path}, the Size and {name:
 (version, folder)} of other clients, and returns what goes into the results.
 """
 
 import statistics
-import subprocess
-from pathlib import Path
 from typing import NamedTuple
 
 from bench.lab import DELAYS, WAYS, Client, ratio, rounded
@@ -42,74 +40,56 @@ QUICK = Size(rounds=2, turn=0.005, processes=1, share=10, delays=(0, 10),
 # What the code of http.client costs.
 
 def cost(lab, pythons, size, _):
-    """Return the rows of both libraries on the stock interpreter."""
-    samples = {}    # {label: {side: values}}
-    paths = {side: _library(pythons[side]) for side in SIDES}
+    """Return {"rows": {label: row}, "phases": {side: times}}."""
+    programs = {side: (pythons[side], "cost.py") for side in SIDES}
+    samples = {side: {} for side in SIDES}
     for _ in range(size.processes):
-        with lab.programs({side: (pythons["stock"], "cost.py", paths[side])
-                           for side in SIDES}) as children:
+        with lab.programs(programs) as children:
             cases = children["stock"].ask(method="describe")
             for label, count in cases.items():
                 turns = max(1, size.rounds // 2) * (2 if count == 1 else 1)
                 question = {"method": "cost", "label": label,
                             "count": max(1, count // size.share)}
-                _ask(children, {}, 1, question)     # to warm up
-                _ask(children, samples.setdefault(label, {}), turns, question)
-                lab.watch.look()
-            for turns, question in (
-                    (1, {"method": "calls"}),
-                    (1, {"method": "memory", "count": 1000}),
-                    (4, {"method": "phases", "count": 1000 // size.share}),
-                    (1 + size.rounds // 2, {"method": "import_time"})):
-                _ask(children, samples.setdefault(question["method"], {}),
-                     turns, question)
-    new, kept = ({side: samples["calls"][side][0][at] for side in SIDES}
-                 for at in (0, 1))
-    return {
-        "rows": {
-            **{label: _row(samples[label], count, "sockets" not in label)
-               for label, count in cases.items()},
-            "system calls, new": {"unit": "", **new},
-            "system calls, kept": {"unit": "", **kept},
-            "idle connection": {"unit": "B", **{
-                side: rounded(min(samples["memory"][side]))
-                for side in SIDES}},
-            "import": {"unit": "µs", **{
-                side: rounded(min(samples["import_time"][side]))
-                for side in SIDES}}},
-        "phases": {side: [rounded(min(times))
-                          for times in zip(*samples["phases"][side])]
-                   for side in SIDES}}
+                lab.ask(children, 1, **question)    # to warm up
+                _add(samples, lab.ask(children, turns, **question), label)
+            _add(samples, lab.ask(children, 1, method="calls"))
+            _add(samples, lab.ask(children, 4, method="phases",
+                                  count=1000 // size.share))
+            _add(samples, lab.ask(children, 1 + size.rounds // 2,
+                                  method="import_time"))
+    rows = {label: _row(samples, label, count)
+            for label, count in cases.items()}
+    for label, name, unit in (("system calls, new", "new", ""),
+                              ("system calls, kept", "kept", ""),
+                              ("import", "import", "µs")):
+        rows[label] = {"unit": unit, **{side: min(samples[side][name])
+                                        for side in SIDES}}
+    return {"rows": rows, "phases": {side: {
+        name: min(samples[side][name])
+        for name in ("request()", "getresponse()", "read()", "end")}
+        for side in SIDES}}
 
 
-def _library(python):
-    """Return the folder that *python* imports its library from."""
-    told = subprocess.run(
-        [python, "-c", "import http; print(http.__path__[0])"],
-        check=True, capture_output=True, text=True)
-    return str(Path(told.stdout.strip()).parent)
+def _add(samples, told, label=""):
+    for side, answers in told.items():
+        for what, values in answers.items():
+            samples[side].setdefault(label + what, []).extend(values)
 
 
-def _ask(children, answers, turns, question):
-    """Add to {name: answers}; who begins changes."""
-    for turn in range(turns):
-        for name in sorted(children, reverse=turn % 2):
-            answers.setdefault(name, []).append(
-                children[name].ask(**question))
-
-
-def _row(samples, count, subtracts):
+def _row(samples, label, count):
     """Return the best of each side; of large bodies, the median.
 
     The quartiles are those of the ratios of turns beside each other.
     """
     typical = statistics.median if count == 1 else min
-    sockets = typical([bare for side in SIDES for _, bare in samples[side]])
-    stock, patched = ([taken - sockets * subtracts
-                       for taken, _ in samples[side]] for side in SIDES)
+    sockets = 0 if "sockets" in label else typical(
+        [time for side in SIDES for time in samples[side][label + "sockets"]])
+    stock, patched = ([time - sockets
+                       for time in samples[side][label + "taken"]]
+                      for side in SIDES)
     before, after = typical(stock), typical(patched)
     return {"unit": "µs", "stock": rounded(before), "patched": rounded(after),
-            "sockets": rounded(sockets), "ratio": {
+            "sockets": sockets, "ratio": {
                 **ratio(patched, stock), "median": rounded(after / before)}}
 
 
@@ -156,9 +136,6 @@ def worth(lab, pythons, size, _):
         "3 redirects, handler": handler._replace(**chain),
         "xmlrpc.client, stock": stock._replace(**call),
         "xmlrpc.client, patched": patched._replace(**call),
-        "logging, stock": stock._replace(name="logging"),
-        "logging, patched": patched._replace(
-            name="logging", options={"persistent": True}, connections=0),
         **{f"pipelining, depth {depth}": Client(
             pythons["patched"], "http.client").ahead(depth)
            for depth in size.depths}}
@@ -166,7 +143,7 @@ def worth(lab, pythons, size, _):
     for way in WAYS:
         for delay in size.delays:
             say(f"worth: {way}, {delay} ms of round trip")
-            told[way][str(delay)] = lab.take_turns(
+            told[way][delay] = lab.take_turns(
                 wanted, way, delay, rounds=max(1, size.rounds // 4),
                 seconds=2 * size.turn)
     return told
@@ -181,32 +158,36 @@ def growth(lab, pythons, size, _):
     clients = {"http.client, stock": stock, "http.client, patched": patched,
                **handler}
     told = {"requests": {}, "fields": {}, "idle": {}, "threads": {}}
+    few = max(1, size.rounds // 4)
     say(f"growth: up to {size.requests[-1]:,} requests on a connection")
     with lab.counted(clients) as children:
-        _ask(children, {}, 1, {"count": 100})      # to warm up
+        lab.ask(children, 1, count=100)     # to warm up
         for number in size.requests:
-            told["requests"][str(number)] = lab.ask(
-                children, min(size.rounds, max(1, 20_000 // number)),
-                dict.fromkeys(clients, {"count": number}))
+            turns = min(size.rounds, max(1, 20_000 // number))
+            told["requests"][number] = lab.ask(children, turns, count=number)
     say(f"growth: up to {size.fields[-1]} fields")
     for number in size.fields:
-        told["fields"][str(number)] = lab.take_turns(
+        told["fields"][number] = lab.take_turns(
             {name: client._replace(target=f"/{number}-fields")
              for name, client in clients.items()},
             rounds=size.rounds, seconds=size.turn / 2)
     say(f"growth: up to {size.idle[-1]:,} idle connections")
     for number in size.idle:
-        with lab.clients(handler) as children:
-            told["idle"][str(number)] = lab.ask(
-                children, 1, dict.fromkeys(handler, {"idle": number}))
+        with lab.clients({name: client._replace(name="servers", options={
+                "number": number, "of": client.name})
+                for name, client in clients.items()}) as children:
+            memory = lab.ask(children, 1, traced=number)
+            samples = lab.ask(children, few, count=1000)
+        told["idle"][number] = {name: {**samples[name], **memory[name]}
+                                for name in clients}
     say(f"growth: up to {size.threads[-1]} threads")
-    clients = {"urlopen(), stock": stock._replace(name="urlopen"), **handler}
     count = max(16, int(20_000 * size.turn))
-    with lab.clients(clients) as children:
+    with lab.clients({"urlopen(), stock": stock._replace(name="urlopen"),
+                      **handler}) as children:
         for number in size.threads:
-            told["threads"][str(number)] = lab.ask(
-                children, max(1, size.rounds // 4), dict.fromkeys(clients, {
-                    "threads": number, "count": count // number * number}))
+            told["threads"][number] = lab.ask(
+                children, few, threads=number,
+                count=count // number * number)
     return told
 
 

@@ -1,8 +1,8 @@
 """Draw the results of ./series bench, as far as they have been measured.
 
-Usage: plot.py PACKAGES RESULTS.json, PACKAGES being the folder that
-matplotlib is imported from.  RESULTS.svg, RESULTS-trips.svg and
-RESULTS-growth.svg are written.
+Usage: plot.py PACKAGES RESULTS.json
+
+PACKAGES is the folder that matplotlib is imported from.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 COLOURS = {"stock": "#8c8c8c", "patched": "#2f6db3", "handler": "#d1702b",
            "1": "#2f6db3", "10": "#d1702b", "50": "#5a9367"}
 HEIGHT = 0.38       # of a bar
+CPU, TIME, RATE = "CPU of a GET, µs", "time, ms", "requests per second"
 
 
 def lines(axes, series, x, y, ticks=None):
@@ -28,30 +29,23 @@ def lines(axes, series, x, y, ticks=None):
         axes.set_xscale("log")
         axes.set_xticks(list(ticks), ticks.values())
         axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    axes.set_ylim(top=axes.get_ylim()[1] * 1.05)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.legend(frameon=False, fontsize=8)
 
 
-def series(numbers, names, value):
-    """Return {label: {number: value(samples)}}."""
-    return {label: {int(number): value(clients[name])
+def series(numbers, unit, names=None):
+    """Return {label: {number: median}}."""
+    clients = next(iter(numbers.values()))
+    return {label: {int(number): median(clients[name], unit)
                     for number, clients in numbers.items()}
-            for label, name in names.items()}
+            for label, name in (names or dict(zip(clients, clients))).items()}
 
 
-def milliseconds(samples):
-    return statistics.median(samples["wall"]) / 1000
-
-
-def rate(samples):
-    return 1e6 / statistics.median(samples["wall"])
-
-
-def cpu(samples):
-    return statistics.median(samples["cpu"])
+def median(samples, unit):
+    value = statistics.median(samples["cpu" if unit == CPU else "wall"])
+    return {CPU: value, TIME: value / 1000, RATE: 1e6 / value}[unit]
 
 
 def pairs_of_bars(axes, rows, title):
@@ -59,10 +53,10 @@ def pairs_of_bars(axes, rows, title):
     for side, by, bars in zip(("stock", "patched"), (-0.5, 0.5),
                               zip(*rows.values())):
         values, lows, highs, texts = zip(*bars)
-        places = [at + by * HEIGHT for at in range(len(rows))]
         errors = [[abs(value - end) for value, end in zip(values, ends)]
                   for ends in (lows, highs)]
-        drawn = axes.barh(places, values, HEIGHT, xerr=errors, label=side,
+        drawn = axes.barh([at + by * HEIGHT for at in range(len(rows))],
+                          values, HEIGHT, xerr=errors, label=side,
                           color=COLOURS[side])
         axes.bar_label(drawn, texts, padding=5, fontsize=8)
     axes.set_yticks(range(len(rows)), rows)
@@ -79,9 +73,8 @@ def draw_gain(pyplot, told):
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
     rows = {}
     for way, clients in told["peers"].items():
-        rows[f"http.client,\n{way}"] = [
-            bar(clients[f"http.client, {side}"])
-            for side in ("stock", "patched")]
+        rows[f"http.client,\n{way}"] = [bar(clients["http.client, stock"]),
+                                        bar(clients["http.client, patched"])]
         rows[f"urllib.request,\n{way}"] = [
             bar(clients["urlopen(), stock"], ", urlopen()"),
             bar(clients["handler, patched"], ", the handler")]
@@ -104,21 +97,21 @@ def draw_trips(pyplot, told):
     """What reuse is worth, by round trip."""
     delays = told["worth"]["TLS 1.3"]
     figure, (one, chain, ahead) = pyplot.subplots(1, 3, figsize=(11, 3.8))
-    for axes, title, names in (
-            (one, "A GET", {"urlopen(), stock": "urlopen(), stock",
-                            "handler": "handler, patched"}),
-            (chain, "A GET with 3 redirects", {
-                "urlopen(), stock": "3 redirects, stock",
-                "urlopen(), patched": "3 redirects, patched",
-                "handler": "3 redirects, handler"})):
-        lines(axes, series(delays, names, milliseconds),
-              "round trip, ms (TLS 1.3)", "time, ms")
-        axes.set_title(title)
+    at = "round trip, ms (TLS 1.3)", TIME
+    lines(one, series(delays, TIME, {
+        "urlopen(), stock": "urlopen(), stock",
+        "handler": "handler, patched"}), *at)
+    one.set_title("A GET")
+    lines(chain, series(delays, TIME, {
+        "urlopen(), stock": "3 redirects, stock",
+        "urlopen(), patched": "3 redirects, patched",
+        "handler": "3 redirects, handler"}), *at)
+    chain.set_title("A GET with 3 redirects")
     lines(ahead, {f"{delay} ms of round trip": {
-        int(name.split()[-1]): rate(samples)
+        int(name.split()[-1]): median(samples, RATE)
         for name, samples in clients.items() if name.startswith("pipelining")}
         for delay, clients in delays.items() if delay != "0"},
-        "requests sent ahead (TLS 1.3)", "requests per second")
+        "requests sent ahead (TLS 1.3)", RATE)
     ahead.set_title("Pipelining")
     return figure
 
@@ -127,22 +120,17 @@ def draw_growth(pyplot, told):
     """How cost grows."""
     growth = told["growth"]
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 7))
-    ticks = {what: {int(number): f"{int(number):,}"
-                    for number in growth[what]}
+    ticks = {what: {int(number): f"{int(number):,}" for number in growth[what]}
              for what in ("requests", "idle")}
     for number, clients in growth["idle"].items():
         memory, = clients["handler, patched"]["memory"]
         ticks["idle"][int(number)] += f"\n({memory / 1000:.1f} kB each)"
-    for each, (what, x, y, value) in zip(axes.flat, (
-            ("requests", "requests on one connection", "CPU of a GET, µs",
-             cpu),
-            ("fields", "fields of a response", "CPU of a GET, µs", cpu),
-            ("idle", "idle connections to as many servers",
-             "CPU of a GET, µs", cpu),
-            ("threads", "threads", "requests per second, of all", rate))):
-        names = next(iter(growth[what].values()))
-        lines(each, series(growth[what], dict(zip(names, names)), value), x,
-              y, ticks.get(what))
+    for each, what, x, unit in zip(
+            axes.flat, ("requests", "fields", "idle", "threads"),
+            ("requests on one connection", "fields of a response",
+             "idle connections to as many servers", "threads"),
+            (CPU, CPU, CPU, RATE)):
+        lines(each, series(growth[what], unit), x, unit, ticks.get(what))
     return figure
 
 
