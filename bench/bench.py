@@ -65,14 +65,13 @@ def run(args):
     if size.rounds < 1:
         raise Failure(f"--rounds {size.rounds} cannot be done; give 1 or more")
     demo.see_linux()
-    load = os.getloadavg()[0]
-    if load > BUSY:
-        say(f"this machine is busy, with a load of {load:.1f}; wait until it "
-            f"is idle, or expect wider spreads")
+    if os.getloadavg()[0] > BUSY:
+        say(f"this machine is busy, with a load of {os.getloadavg()[0]:.1f}; "
+            f"wait until it is idle, or expect wider spreads")
     line, pythons = interpreters(args.line)
     results = circumstances(line, pythons)
     for name in args.part or parts.PARTS:
-        results["parts"][name] = measure(name, pythons, size, line, load)
+        results["parts"][name] = measure(name, pythons, size, line)
     folder = args.output or (None if args.quick else RESULTS)
     if folder is not None:
         with plain_failures():
@@ -106,7 +105,7 @@ def circumstances(line, pythons):
                         "system": f"Linux {system} {platform.machine()}"}}
 
 
-def measure(name, pythons, size, line, load):
+def measure(name, pythons, size, line):
     """Return a part of the results, and how it came about."""
     say(f"measuring {name}")
     found, missing = {}, {}
@@ -116,12 +115,11 @@ def measure(name, pythons, size, line, load):
     start = time.monotonic()
     with laboratory(pythons["stock"]) as lab:
         measured = parts.PARTS[name](lab, pythons, size, found)
-    # With names that are strings, as read from a file.
-    measured = json.loads(json.dumps(measured))
     return {"date": str(datetime.date.today()), "rounds": size.rounds,
             "seconds": round(time.monotonic() - start),
-            "load": round(load, 2), "others": round(lab.watch.worst, 2),
-            "missing": missing, "measured": measured}
+            "others": round(lab.watch.worst, 2), "missing": missing,
+            # With names that are strings, as read from a file.
+            "measured": json.loads(json.dumps(measured))}
 
 
 def write(results, folder):

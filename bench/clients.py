@@ -9,7 +9,6 @@ standard input has the arguments of timed() or traced(), and one on standard
 output is what that returned.  A wrong response ends the program.
 """
 
-import functools
 import gc
 import io
 import itertools
@@ -117,23 +116,21 @@ def handler(at):
 def servers(at, of, number):
     """A client with an idle connection to each of so many servers.
 
-    There is one more, for what only the first request needs.
+    There is one more, for what only the first request needs.  It is always
+    the turn of the connection that was not used for the longest time.
     """
-    number += 1
     resolve = socket.getaddrinfo
     socket.getaddrinfo = lambda host, *args: resolve(HOST, *args)
-    places = [At(f"server-{each}.test", at.port) for each in range(number)]
+    places = [At(f"server-{each}.test", at.port) for each in range(number + 1)]
     if of == "handler":
         from urllib.request import PersistentConnectionHandler, build_opener
-        opener = build_opener(PersistentConnectionHandler(max_idle=number))
-        each_server = [urlopen(place, opener.open) for place in places]
+        open = build_opener(PersistentConnectionHandler(max_idle=number + 1)
+                            ).open
+        turns = itertools.cycle([urlopen(place, open) for place in places])
     else:
-        each_server = [http_client(place) for place in places]
-    turns = itertools.cycle(each_server)
-    # Always over the connection that was not used for the longest time.
-    return lambda count, target: [
-        answer for many in itertools.islice(turns, count)
-        for answer in many(1, target)]
+        turns = itertools.cycle([http_client(place) for place in places])
+    return lambda count, target: [answer for _ in range(count)
+                                  for answer in next(turns)(1, target)]
 
 
 def xmlrpc(at):
@@ -222,11 +219,13 @@ def dugong(at, depth=1):
                  lambda: (conn.read_response().status, conn.readall()), depth)
 
 
-CLIENTS = {"raw": raw, "http.client": http_client, "urlopen": urlopen,
-           "handler": handler, "servers": servers, "xmlrpc": xmlrpc,
-           "urllib3": urllib3, "requests": requests, "httpx": httpx, "httplib2": httplib2,
-           "niquests": functools.partial(requests, module="niquests"),
-           "aiohttp": aiohttp, "pycurl": pycurl, "dugong": dugong}
+def niquests(at):
+    return requests(at, "niquests")
+
+
+CLIENTS = {client.__name__: client for client in (
+    raw, http_client, urlopen, handler, servers, xmlrpc, urllib3, requests,
+    httpx, httplib2, niquests, aiohttp, pycurl, dugong)}
 
 
 # What can be measured.
@@ -273,8 +272,8 @@ def main(options):
     if packages := options.pop("packages", None):
         sys.path.insert(0, packages)
     client = CLIENTS[options.pop("client")]
-    at = At(*map(options.pop, ("host", "port", "cafile")))
-    many = client(at, **options)
+    many = client(At(*map(options.pop, ("host", "port", "cafile"))),
+                  **options)
     for line in sys.stdin:
         command = json.loads(line)
         measure = traced if "traced" in command else timed

@@ -179,11 +179,15 @@ class Lab:
 
         A turn takes about so many *seconds*.
         """
+        own = {name: {"target": client.target, "count": client.step}
+               for name, client in wanted.items()}
         with self.counted(wanted, *where) as children:
-            return self.ask(children, rounds, {
-                name: {"target": client.target,
-                       "count": _count(children[name], client, seconds)}
-                for name, client in wanted.items()})
+            for _ in range(3):      # to warm up
+                for name, told in self.ask(children, 1, own).items():
+                    step = wanted[name].step
+                    steps = seconds * 1e6 / (told["wall"][0] * step)
+                    own[name]["count"] = step * max(1, round(steps))
+            return self.ask(children, rounds, own)
 
     def ask(self, children, rounds, own={}, **question):
         """Return {name: {what an answer has: [values]}}.
@@ -201,16 +205,6 @@ class Lab:
             order.reverse()
             self.watch.look()
         return taken
-
-
-def _count(child, client, seconds):
-    """Warm up; return how many requests take about so many seconds."""
-    count = client.step
-    for _ in range(3):
-        told = child.ask(target=client.target, count=count)
-        steps = seconds * 1e6 / (told["wall"] * client.step)
-        count = client.step * max(1, round(steps))
-    return count
 
 
 # Figures.

@@ -43,7 +43,8 @@ def cost(lab, pythons, size, _):
     """Return {"rows": {label: row}, "phases": {side: times}}."""
     programs = {side: (pythons[side], "cost.py") for side in SIDES}
     samples = {side: {} for side in SIDES}
-    for _ in range(size.processes):
+    for at in range(size.processes):
+        say(f"cost: {at + 1} of {size.processes}")
         with lab.programs(programs) as children:
             cases = children["stock"].ask(method="describe")
             for label, count in cases.items():
@@ -66,7 +67,7 @@ def cost(lab, pythons, size, _):
                                         for side in SIDES}}
     return {"rows": rows, "phases": {side: {
         name: min(samples[side][name])
-        for name in ("request()", "getresponse()", "read()", "end")}
+        for name in ("request()", "getresponse()", "read()", "end", "sum")}
         for side in SIDES}}
 
 
@@ -97,7 +98,7 @@ def _row(samples, label, count):
 
 def peers(lab, pythons, size, found):
     """Return {way: {client: samples}} of a small GET."""
-    stock, patched = (Client(pythons[side], "http.client") for side in SIDES)
+    stock, patched = (Client(pythons[side], "http_client") for side in SIDES)
     wanted = {
         "raw socket loop": patched._replace(name="raw"),
         "http.client, stock": stock, "http.client, patched": patched,
@@ -126,8 +127,7 @@ def worth(lab, pythons, size, _):
     stock, patched = (Client(pythons[side], "urlopen", connections=1)
                       for side in SIDES)
     handler = patched._replace(name="handler", connections=0)
-    chain = {"target": "/3-hops"}
-    call = {"name": "xmlrpc", "connections": 0}
+    chain, call = {"target": "/3-hops"}, {"name": "xmlrpc", "connections": 0}
     wanted = {
         "urlopen(), stock": stock, "urlopen(), patched": patched,
         "handler, patched": handler,
@@ -137,7 +137,7 @@ def worth(lab, pythons, size, _):
         "xmlrpc.client, stock": stock._replace(**call),
         "xmlrpc.client, patched": patched._replace(**call),
         **{f"pipelining, depth {depth}": Client(
-            pythons["patched"], "http.client").ahead(depth)
+            pythons["patched"], "http_client").ahead(depth)
            for depth in size.depths}}
     told = {way: {} for way in WAYS}
     for way in WAYS:
@@ -153,7 +153,7 @@ def worth(lab, pythons, size, _):
 
 def growth(lab, pythons, size, _):
     """Return {what: {number: {client: samples}}}."""
-    stock, patched = (Client(pythons[side], "http.client") for side in SIDES)
+    stock, patched = (Client(pythons[side], "http_client") for side in SIDES)
     handler = {"handler, patched": patched._replace(name="handler")}
     clients = {"http.client, stock": stock, "http.client, patched": patched,
                **handler}

@@ -16,7 +16,7 @@ HEIGHT = 0.38       # of a bar
 CPU, TIME, RATE = "CPU of a GET, µs", "time, ms", "requests per second"
 
 
-def lines(axes, series, x, y, ticks=None):
+def lines(axes, title, series, x, y, ticks=None):
     """Draw {name: {x: y}} from zero; *ticks*: {x: label}, logarithmic."""
     for name, points in series.items():
         colour = next(value for key, value in reversed(COLOURS.items())
@@ -30,6 +30,7 @@ def lines(axes, series, x, y, ticks=None):
         axes.set_xticks(list(ticks), ticks.values())
         axes.minorticks_off()
     axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
+    axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.legend(frameon=False, fontsize=8)
@@ -98,21 +99,18 @@ def draw_trips(pyplot, told):
     delays = told["worth"]["TLS 1.3"]
     figure, (one, chain, ahead) = pyplot.subplots(1, 3, figsize=(11, 3.8))
     at = "round trip, ms (TLS 1.3)", TIME
-    lines(one, series(delays, TIME, {
+    lines(one, "A GET", series(delays, TIME, {
         "urlopen(), stock": "urlopen(), stock",
         "handler": "handler, patched"}), *at)
-    one.set_title("A GET")
-    lines(chain, series(delays, TIME, {
+    lines(chain, "A GET with 3 redirects", series(delays, TIME, {
         "urlopen(), stock": "3 redirects, stock",
         "urlopen(), patched": "3 redirects, patched",
         "handler": "3 redirects, handler"}), *at)
-    chain.set_title("A GET with 3 redirects")
-    lines(ahead, {f"{delay} ms of round trip": {
+    lines(ahead, "Pipelining", {f"{delay} ms of round trip": {
         int(name.split()[-1]): median(samples, RATE)
         for name, samples in clients.items() if name.startswith("pipelining")}
         for delay, clients in delays.items() if delay != "0"},
         "requests sent ahead (TLS 1.3)", RATE)
-    ahead.set_title("Pipelining")
     return figure
 
 
@@ -130,7 +128,7 @@ def draw_growth(pyplot, told):
             ("requests on one connection", "fields of a response",
              "idle connections to as many servers", "threads"),
             (CPU, CPU, CPU, RATE)):
-        lines(each, series(growth[what], unit), x, unit, ticks.get(what))
+        lines(each, "", series(growth[what], unit), x, unit, ticks.get(what))
     return figure
 
 

@@ -66,9 +66,9 @@ def more(label, most, is_firm=True):
 
 
 def idle_memory(told):
-    most = list(told["idle"].values())[-1]
-    return (most["http.client, patched"]["memory"][0]
-            - most["http.client, stock"]["memory"][0])
+    stock, patched = ([*told["idle"].values()][-1][f"http.client, {side}"]
+                      for side in SIDES)
+    return patched["memory"][0] - stock["memory"][0]
 
 
 def beside(text, clock, ours, theirs, most):
@@ -168,10 +168,9 @@ def cost(told):
                      ratio_words(row["ratio"]) if "ratio" in row else
                      f"{'+' * (more >= 0)}{words(more, row['unit'])}"])
     yield table(["http.client alone, CPU", *SIDES, "ratio, more"], rows)
-    yield table(["GET, 8 fields, wall clock", *told["phases"]["stock"],
-                 "sum"], [[side, *map(words, [*phases.values(),
-                                              sum(phases.values())])]
-                          for side, phases in told["phases"].items()])
+    yield table(["GET, 8 fields, wall clock", *told["phases"]["stock"]],
+                [[side, *map(words, phases.values())]
+                 for side, phases in told["phases"].items()])
 
 
 def peers(ways):
@@ -225,10 +224,8 @@ def posts(ways):
 
 def notes(results):
     """Yield the lines that the tables need to be understood."""
-    yield ("Times are medians; ± and (–) are quartiles, of ratios those of "
-           "turns beside each other.")
-    yield ("http.client alone: the best turn, less that of the sockets; of "
-           "20 MiB, the median.")
+    yield ("Times are medians, of http.client alone the best; ± and (–) are "
+           "quartiles.")
     for name, part in results["parts"].items():
         yield (f"{name}: {part['date']}, {part['rounds']} rounds, "
                f"{part['seconds']} s.")

@@ -28,7 +28,7 @@ CACHE = (cache_dir() / "bench"
          / f"cp{''.join(BUILT[-1:]).replace('.', '')}")
 needs_build = pytest.mark.skipif(not BUILT, reason="not at hand: ./series "
                                                    "build gets one")
-ME = Client(sys.executable, "http.client")
+ME = Client(sys.executable, "http_client")
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_wrong_response_is_seen(lab, tmp_path, program, wrong, said):
                 if program == "cost.py" else {})
     with (pytest.raises(Failure, match=f"other.py has failed: {said}"),
           lab.start(sys.executable, tmp_path / "other.py", PROGRAMS / program,
-                    json.dumps({"client": "http.client", "host": labs.HOST,
+                    json.dumps({"client": "http_client", "host": labs.HOST,
                                 "port": lab.ports["plain"]["0"],
                                 "cafile": None})) as child):
         child.ask(count=2, **question)
