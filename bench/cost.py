@@ -21,9 +21,7 @@ import sys
 import time
 from typing import Callable, NamedTuple
 
-LARGE_SIZE = 20 << 20
-CHUNK_SIZE = 8 << 10
-READ_SIZE = 1000
+LARGE_SIZE, CHUNK_SIZE, READ_SIZE = 20 << 20, 8 << 10, 1000
 BUFFER = bytearray(128 << 10)
 USUAL = "GET, 8 fields"
 PHASES = ("request()", "getresponse()", "read()", "end", "sum")
@@ -38,8 +36,6 @@ ASKING = {"poll", "select", "send", "sendall", "recv", "recv_into", "read",
           "write"}
 MODULES = {"select", "_socket", "socket", "_ssl", "ssl"}
 
-
-# What is measured.
 
 def parts_of(body, size):
     return [body[at:at + size] for at in range(0, len(body), size)]
@@ -159,8 +155,7 @@ class Library:
     """Answers the questions of the parent about one library."""
 
     def __init__(self):
-        # On one processor with the process that sends large bodies: where
-        # that runs would decide what it costs to receive them.
+        # Where the sender of large bodies runs decides what they cost.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         self.cases = make_cases()
         # Forks while this process is small.
@@ -206,9 +201,7 @@ class Library:
             end = clock()
             link.peer.recv(65536)
             times.append((sent - start, begun - answered, read - begun,
-                          end - read))
-            # And all of it, without what the peer does.
-            times[-1] += (sum(times[-1]),)
+                          end - read, end - answered + sent - start))
         return {name: statistics.median(phase) / 1000
                 for name, phase in zip(PHASES, zip(*times))}
 
@@ -227,7 +220,7 @@ class Library:
                 told.append(calls + count_calls(
                     lambda: case.read(conn.getresponse())))
             peer.close()
-        return {"new": told[0], "kept": told[1]}
+        return {"system calls, new": told[0], "system calls, kept": told[1]}
 
     def import_time(self):
         """Return the µs that another process takes to import it."""

@@ -207,8 +207,6 @@ class Lab:
         return taken
 
 
-# Figures.
-
 def rounded(value):
     return float(f"{value:.4g}")
 

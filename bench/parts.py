@@ -7,6 +7,7 @@ It takes the Lab, {"stock": path, "patched": path}, the Size and {name:
 import statistics
 from typing import NamedTuple
 
+from bench.cost import PHASES
 from bench.lab import DELAYS, WAYS, Client, ratio, rounded
 from tools import demo
 from tools.common import say
@@ -37,10 +38,8 @@ QUICK = Size(rounds=2, turn=0.005, processes=1, share=10, delays=(0, 10),
              threads=(1, 4), posts=5)
 
 
-# What the code of http.client costs.
-
 def cost(lab, pythons, size, _):
-    """Return {"rows": {label: row}, "phases": {side: times}}."""
+    """What http.client costs: {"rows": {label: row}, "phases": ...}."""
     programs = {side: (pythons[side], "cost.py") for side in SIDES}
     samples = {side: {} for side in SIDES}
     for at in range(size.processes):
@@ -56,18 +55,16 @@ def cost(lab, pythons, size, _):
             _add(samples, lab.ask(children, 1, method="calls"))
             _add(samples, lab.ask(children, 4, method="phases",
                                   count=1000 // size.share))
-            _add(samples, lab.ask(children, 1 + size.rounds // 2,
-                                  method="import_time"))
+            turns = 1 + size.rounds // 2
+            _add(samples, lab.ask(children, turns, method="import_time"))
     rows = {label: _row(samples, label, count)
             for label, count in cases.items()}
-    for label, name, unit in (("system calls, new", "new", ""),
-                              ("system calls, kept", "kept", ""),
-                              ("import", "import", "µs")):
-        rows[label] = {"unit": unit, **{side: min(samples[side][name])
+    for label, unit in (("system calls, new", ""), ("system calls, kept", ""),
+                        ("import", "µs")):
+        rows[label] = {"unit": unit, **{side: min(samples[side][label])
                                         for side in SIDES}}
-    return {"rows": rows, "phases": {side: {
-        name: min(samples[side][name])
-        for name in ("request()", "getresponse()", "read()", "end", "sum")}
+    return {"rows": rows, "phases": {
+        side: {what: min(samples[side][what]) for what in PHASES}
         for side in SIDES}}
 
 
@@ -83,21 +80,18 @@ def _row(samples, label, count):
     The quartiles are those of the ratios of turns beside each other.
     """
     typical = statistics.median if count == 1 else min
-    sockets = 0 if "sockets" in label else typical(
+    less = 0 if "sockets" in label else typical(
         [time for side in SIDES for time in samples[side][label + "sockets"]])
-    stock, patched = ([time - sockets
-                       for time in samples[side][label + "taken"]]
+    stock, patched = ([time - less for time in samples[side][label + "taken"]]
                       for side in SIDES)
     before, after = typical(stock), typical(patched)
     return {"unit": "µs", "stock": rounded(before), "patched": rounded(after),
-            "sockets": sockets, "ratio": {
-                **ratio(patched, stock), "median": rounded(after / before)}}
+            "sockets": less, "ratio": {**ratio(patched, stock),
+                                       "median": rounded(after / before)}}
 
-
-# What a user waits, beside peers.
 
 def peers(lab, pythons, size, found):
-    """Return {way: {client: samples}} of a small GET."""
+    """What a user waits for a GET: {way: {client: samples}}."""
     stock, patched = (Client(pythons[side], "http_client") for side in SIDES)
     wanted = {
         "raw socket loop": patched._replace(name="raw"),
@@ -120,10 +114,8 @@ def peers(lab, pythons, size, found):
     return told
 
 
-# What reuse is worth.
-
 def worth(lab, pythons, size, _):
-    """Return {way: {delay: {client: samples}}}."""
+    """What reuse is worth: {way: {delay: {client: samples}}}."""
     stock, patched = (Client(pythons[side], "urlopen", connections=1)
                       for side in SIDES)
     handler = patched._replace(name="handler", connections=0)
@@ -149,10 +141,8 @@ def worth(lab, pythons, size, _):
     return told
 
 
-# How cost grows.
-
 def growth(lab, pythons, size, _):
-    """Return {what: {number: {client: samples}}}."""
+    """How cost grows: {what: {number: {client: samples}}}."""
     stock, patched = (Client(pythons[side], "http_client") for side in SIDES)
     handler = {"handler, patched": patched._replace(name="handler")}
     clients = {"http.client, stock": stock, "http.client, patched": patched,
@@ -191,10 +181,8 @@ def growth(lab, pythons, size, _):
     return told
 
 
-# POSTs after an idle close.
-
 def posts(lab, pythons, size, _):
-    """Return {way to end a connection: {side: what came of it}}."""
+    """POSTs after an idle close: {way to close: {side: outcome}}."""
     say(f"posts: {size.posts} after every kind of idle close")
     return {label: {
         side: {"failed": len(outcome.failures), "twice": outcome.twice,

@@ -74,10 +74,9 @@ def idle_memory(told):
 def beside(text, clock, ours, theirs, most):
     """Return the Goal of one client beside another, without TLS."""
     def measure(told):
-        found = [name for name in told["plain"]
-                 if re.fullmatch(theirs, name)]
-        return ratio(told["plain"][ours][clock],
-                     told["plain"][found[0]][clock]) if found else None
+        for name, samples in told["plain"].items():
+            if re.fullmatch(theirs, name):
+                return ratio(told["plain"][ours][clock], samples[clock])
     return Goal("peers", text, most, measure)
 
 
@@ -115,8 +114,8 @@ def judged(results):
         part = results["parts"].get(goal.part)
         told = part and goal.measure(part["measured"])
         if isinstance(told, dict):
-            yield (goal, ratio_words(told),
-                   round(told["median"], 2) <= goal.most)
+            met = round(told["median"], 2) <= goal.most
+            yield goal, ratio_words(told), met
         elif told is not None:
             yield goal, f"{told:,.0f}", told <= goal.most
 
@@ -152,9 +151,8 @@ def pairs(measured, where=()):
 
 def broken(results):
     """Return the goals that are missed, and do not depend on the machine."""
-    return [f"{goal.text}: {told}, not at most {goal.most}"
-            for goal, told, met in judged(results)
-            if goal.is_firm and not met]
+    return [f"{goal.text}: {told}, not at most {goal.most}" for goal, told, met
+            in judged(results) if goal.is_firm and not met]
 
 
 # Tables of the parts.
@@ -179,10 +177,10 @@ def peers(ways):
         for name, samples in clients.items():
             rate = spread([1e6 / time for time in samples["wall"]])
             faster = ratio(clients["http.client, stock"]["wall"],
-                           samples["wall"])["median"]
+                           samples["wall"])
             rows.append([name, f"{rate['median']:,.0f}",
                          f"{rate['low']:,.0f}–{rate['high']:,.0f}",
-                         f"{faster:.2f}", about(samples["cpu"])])
+                         f"{faster['median']:.2f}", about(samples["cpu"])])
         yield table([f"GET, 8 fields, {way}", "req/s", "quartiles",
                      "× stock", "CPU"], rows)
 
@@ -202,14 +200,12 @@ def worth(ways):
 
 
 def growth(told):
+    idle, threads = told["idle"], told["threads"]
     return [by_number("CPU of a GET, by requests", told["requests"], "cpu"),
             by_number("CPU of a GET, by fields", told["fields"], "cpu"),
-            by_number("wall clock of a GET, by threads", told["threads"],
-                      "wall"),
-            by_number("CPU of a GET, by idle connections", told["idle"],
-                      "cpu"),
-            by_number("memory of each, by idle connections", told["idle"],
-                      "memory", "B")]
+            by_number("wall clock of a GET, by threads", threads, "wall"),
+            by_number("CPU of a GET, by idle connections", idle, "cpu"),
+            by_number("memory of an idle connection", idle, "memory", "B")]
 
 
 def posts(ways):
@@ -219,8 +215,6 @@ def posts(ways):
                     f"{side['failed']} of {side['tries']}", side["twice"]))]
                  for label, sides in ways.items()])
 
-
-# All of it.
 
 def notes(results):
     """Yield the lines that the tables need to be understood."""
