@@ -126,7 +126,7 @@ def draw_growth(pyplot, told):
     for each, what, x, unit in zip(
             axes.flat, ("requests", "fields", "idle", "threads"),
             ("requests on one connection", "fields of a response",
-             "idle connections to as many servers", "threads"),
+             "idle connections (memory: the handler's)", "threads"),
             (CPU, CPU, CPU, RATE)):
         lines(each, "", series(growth[what], unit), x, unit, ticks.get(what))
     return figure
