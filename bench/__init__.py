@@ -1,0 +1,1 @@
+"""The benchmark: what the series costs, and what it saves."""
