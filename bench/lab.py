@@ -182,7 +182,7 @@ class Lab:
         own = {name: {"target": client.target, "count": client.step}
                for name, client in wanted.items()}
         with self.counted(wanted, *where) as children:
-            for _ in range(3):      # to warm up
+            for _ in range(2):      # to warm up
                 for name, told in self.ask(children, 1, own).items():
                     step = wanted[name].step
                     steps = seconds * 1e6 / (told["wall"][0] * step)

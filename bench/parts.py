@@ -26,9 +26,9 @@ class Size(NamedTuple):
     delays: tuple = DELAYS
     depths: tuple = (1, 5, 20, 50, 100)
     requests: tuple = (100, 1000, 10_000, 100_000)
-    fields: tuple = (1, 10, 30, 60, 99)     # http.client takes no 100
+    fields: tuple = (1, 10, 30, 99)     # http.client takes no 100
     idle: tuple = (1, 10, 100, 1000)
-    threads: tuple = (1, 2, 4, 8, 16)
+    threads: tuple = (1, 4, 8, 16)
     posts: int = 30             # after each way to end a connection
 
 

@@ -203,8 +203,8 @@ def growth(told):
     idle, threads = told["idle"], told["threads"]
     return [by_number("CPU of a GET, by requests", told["requests"], "cpu"),
             by_number("CPU of a GET, by fields", told["fields"], "cpu"),
-            by_number("wall clock of a GET, by threads", threads, "wall"),
-            by_number("CPU of a GET, by idle connections", idle, "cpu"),
+            by_number("time of a GET, by threads", threads, "wall"),
+            by_number("CPU, by idle connections", idle, "cpu"),
             by_number("memory of an idle connection", idle, "memory", "B")]
 
 
