@@ -3,326 +3,281 @@
 Usage: clients.py OPTIONS
 
 OPTIONS is a JSON object: "client" (a name in CLIENTS), "host", "port",
-"timeout" in seconds or null, "cafile" (with TLS) and "packages", the folder
-that the client is imported from, or null.
-
-Each line on standard input is a JSON object: "measure" (of MEASURES), "case"
-(of CASES) and "count", the number of requests; one on standard output is the
-answer to it.  Whatever is wrong with a response ends the program.
+"cafile" (null without TLS), "packages" (the folder that the client is
+imported from, if any), and what the client's function takes.  Each line on
+standard input has the arguments of timed() or traced(), and one on standard
+output is what that returned.  A wrong response ends the program.
 """
 
-import functools
 import gc
 import io
 import itertools
 import json
+import operator
 import os
+import socket
 import sys
+import threading
 import time
+import tracemalloc
 
-from cost import count_calls
-from server import BODY, CALLED, HOPS
+from server import BODY, CALLED, HOST
 
-CASES = {
-    "GET": ("GET", "/small", None),
-    "redirects": ("GET", f"/hops/{HOPS}", None),
-    "call": ("POST", "/RPC2", CALLED),
-    "record": ("POST", "/log", "record %d"),
-}
+TIMEOUT = 30
 
 
-# Each returns fetch(method, target, body), which returns (status, body).  It
-# may have an attribute many(count, method, target, body), which returns so
-# many of them.
+class At:
+    """Where the server is."""
 
-def http_client(host, port, timeout=None, cafile=None):
-    conn = connect(host, port, timeout, cafile)
+    def __init__(self, host, port, cafile=None):
+        self.host, self.port, self.cafile = host, port, cafile
+        self.url = f"http{'s' if cafile else ''}://{host}:{port}"
+        self.context = None
+        if cafile is not None:
+            import ssl
+            self.context = ssl.create_default_context(cafile=cafile)
+            # As most programs have it, without a context of their own.
+            os.environ["SSL_CERT_FILE"] = cafile
 
-    def fetch(method, target, body):
-        conn.request(method, target, body)
+
+# Each client returns many(count, target), which returns so many (status,
+# body).
+
+def each(fetch, *names):
+    """Return many() for what makes one request.
+
+    names: the attributes of a response that are its status and its body.
+    """
+    get = operator.attrgetter(*names) if names else tuple
+    return lambda count, target: [get(fetch(target)) for _ in range(count)]
+
+
+def ahead(send, receive, depth):
+    """Return many() that sends *depth* requests before it receives."""
+    def many(count, target):
+        answers = []
+        for _ in range(count // depth):
+            for _ in range(depth):
+                send("GET", target)
+            answers += [receive() for _ in range(depth)]
+        return answers
+    return many
+
+
+def raw(at):
+    """The bare loop of system calls."""
+    sock = socket.create_connection((at.host, at.port), TIMEOUT)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if at.context is not None:
+        sock = at.context.wrap_socket(sock, server_hostname=at.host)
+
+    def fetch(target):
+        sock.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                     % target.encode())
+        head, _, body = sock.recv(65536).partition(b"\r\n\r\n")
+        return int(head[9:12]), body
+    return each(fetch)
+
+
+def http_client(at, depth=1):
+    import http.client
+    if at.context is None:
+        conn = http.client.HTTPConnection(at.host, at.port, timeout=TIMEOUT)
+    else:
+        conn = http.client.HTTPSConnection(at.host, at.port, timeout=TIMEOUT,
+                                           context=at.context)
+
+    def receive():
         response = conn.getresponse()
         return response.status, response.read()
-    return fetch
+    if depth > 1:
+        conn.max_pipelined = depth
+        # One response shows that the connection persists.
+        conn.request("GET", "/small")
+        receive()
+    return ahead(conn.request, receive, depth)
 
 
-def connect(host, port, timeout=None, cafile=None):
-    """Return an HTTPConnection, over TLS if there is a *cafile*."""
-    import http.client
-    if cafile is None:
-        return http.client.HTTPConnection(host, port, timeout=timeout)
-    return http.client.HTTPSConnection(host, port, timeout=timeout,
-                                       **trusting(cafile))
+def urlopen(at, open=None):
+    if open is None:
+        from urllib.request import urlopen as open
 
-
-def trusting(cafile):
-    """Return keyword arguments for TLS, none without a *cafile*."""
-    if cafile is None:
-        return {}
-    import ssl
-    return {"context": ssl.create_default_context(cafile=cafile)}
-
-
-def urlopen(host, port, timeout, cafile=None):
-    from urllib.request import urlopen
-    trust_everywhere(cafile)
-    return opening(urlopen, host, port, timeout, cafile)
-
-
-def trust_everywhere(cafile):
-    """Let *cafile* be what a context trusts that nobody has made.
-
-    As most programs have it: given a context, urlopen() makes an opener each
-    time; without, it makes one for all, and one context for that.
-    """
-    if cafile is not None:
-        os.environ["SSL_CERT_FILE"] = cafile
-
-
-def handler(host, port, timeout, cafile=None):
-    from urllib.request import PersistentConnectionHandler, build_opener
-    trust_everywhere(cafile)
-    opener = build_opener(PersistentConnectionHandler())
-    return opening(opener.open, host, port, timeout, cafile)
-
-
-def opening(open, host, port, timeout, cafile):
-    base = base_url(host, port, cafile)
-
-    def fetch(method, target, body):
-        with open(base + target, body, timeout=timeout) as response:
+    def fetch(target):
+        with open(at.url + target, timeout=TIMEOUT) as response:
             return response.status, response.read()
-    return fetch
+    return each(fetch)
 
 
-def base_url(host, port, cafile):
-    return f"{'http' if cafile is None else 'https'}://{host}:{port}"
+def handler(at):
+    from urllib.request import PersistentConnectionHandler, build_opener
+    return urlopen(at, build_opener(PersistentConnectionHandler()).open)
 
 
-def xmlrpc(host, port):
+def servers(at, of, number):
+    """A client with an idle connection to each of so many servers.
+
+    There is one more, for what only the first request needs.  It is always
+    the turn of the connection that was not used for the longest time.
+    """
+    resolve = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *args: resolve(HOST, *args)
+    places = [At(f"server-{each}.test", at.port) for each in range(number + 1)]
+    if of == "handler":
+        from urllib.request import PersistentConnectionHandler, build_opener
+        open = build_opener(PersistentConnectionHandler(max_idle=number + 1)
+                            ).open
+        turns = itertools.cycle([urlopen(place, open) for place in places])
+    else:
+        turns = itertools.cycle([http_client(place) for place in places])
+    return lambda count, target: [answer for _ in range(count)
+                                  for answer in next(turns)(1, target)]
+
+
+def xmlrpc(at):
     import xmlrpc.client
-    proxy = xmlrpc.client.ServerProxy(f"http://{host}:{port}/RPC2")
-
-    def fetch(method, target, args):
-        return 200, proxy.call(*args).encode()
-    return fetch
+    proxy = xmlrpc.client.ServerProxy(f"{at.url}/RPC2", context=at.context)
+    return each(lambda target: (200, proxy.call(*CALLED).encode()))
 
 
-def logging(host, port, **options):
-    import logging.handlers
-    numbers = itertools.count()
-
-    def handle_error(record):
-        raise
-
-    def fetch(method, target, message):
-        # The response is dropped; the server counts what it has received.
-        logger.info(message, next(numbers))
-        return 200, BODY
-    logger = logging.Logger("bench")
-    logger.addHandler(logging.handlers.HTTPHandler(
-        f"{host}:{port}", "/log", "POST", **options))
-    logger.handlers[0].handleError = handle_error
-    return fetch
-
-
-def urllib3(host, port, timeout, cafile=None):
+def urllib3(at):
     import urllib3
-    pool = urllib3.PoolManager(timeout=timeout, ca_certs=cafile)
-    base = base_url(host, port, cafile)
-
-    def fetch(method, target, body):
-        response = pool.request(method, base + target, body=body)
-        return response.status, response.data
-    return fetch
+    pool = urllib3.PoolManager(timeout=TIMEOUT, ca_certs=at.cafile)
+    return each(lambda target: pool.request("GET", at.url + target),
+                "status", "data")
 
 
-def requests(host, port, timeout, cafile=None):
-    import requests
-    session = requests.Session()
-    base = base_url(host, port, cafile)
-
-    def fetch(method, target, body):
-        response = session.request(method, base + target, data=body,
-                                   timeout=timeout, verify=cafile)
-        return response.status_code, response.content
-    return fetch
+def requests(at, module="requests"):
+    session = __import__(module).Session()
+    return each(lambda target: session.get(
+        at.url + target, timeout=TIMEOUT, verify=at.cafile),
+        "status_code", "content")
 
 
-def httpx(host, port, timeout, cafile=None):
+def httpx(at):
     import httpx
-    # It does not want to wait for more than 5 s until it is its turn again.
-    client = httpx.Client(timeout=timeout,
-                          limits=httpx.Limits(keepalive_expiry=None),
-                          verify=trusting(cafile).get("context", True))
-    base = base_url(host, port, cafile)
-
-    def fetch(method, target, body):
-        response = client.request(method, base + target, content=body)
-        return response.status_code, response.content
-    return fetch
+    # By default, a connection that was idle for 5 s is closed.
+    client = httpx.Client(timeout=TIMEOUT, verify=at.context or True,
+                          limits=httpx.Limits(keepalive_expiry=None))
+    return each(lambda target: client.get(at.url + target),
+                "status_code", "content")
 
 
-def httplib2(host, port, timeout, cafile=None):
+def httplib2(at):
     import httplib2
-    client = httplib2.Http(timeout=timeout, ca_certs=cafile)
-    base = base_url(host, port, cafile)
+    client = httplib2.Http(timeout=TIMEOUT, ca_certs=at.cafile)
 
-    def fetch(method, target, body):
-        response, received = client.request(base + target, method, body)
-        return response.status, received
-    return fetch
+    def fetch(target):
+        response, body = client.request(at.url + target)
+        return response.status, body
+    return each(fetch)
 
 
-def aiohttp(host, port, timeout, cafile=None):
+def aiohttp(at):
     import asyncio
 
     import aiohttp
-    base = base_url(host, port, cafile)
 
     async def open_session():
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                keepalive_timeout=60,
-                ssl=trusting(cafile).get("context", True)),
-            timeout=aiohttp.ClientTimeout(timeout))
+            connector=aiohttp.TCPConnector(keepalive_timeout=600,
+                                           ssl=at.context or True),
+            timeout=aiohttp.ClientTimeout(TIMEOUT))
 
-    async def each(count, method, target, body):
+    async def many(count, target):
         answers = []
         for _ in range(count):
-            async with session.request(method, base + target,
-                                       data=body) as response:
+            async with session.get(at.url + target) as response:
                 answers.append((response.status, await response.read()))
         return answers
-
-    def fetch(*request):
-        return fetch.many(1, *request)[0]
     runner = asyncio.Runner()
     session = runner.run(open_session())
     # To begin and end a task for each would be its most expensive part.
-    fetch.many = lambda *args: runner.run(each(*args))
-    return fetch
+    return lambda *args: runner.run(many(*args))
 
 
-def pycurl(host, port, timeout, cafile=None):
+def pycurl(at):
     import pycurl
     curl = pycurl.Curl()
-    curl.setopt(pycurl.TIMEOUT, timeout)
-    if cafile is not None:
-        curl.setopt(pycurl.CAINFO, cafile)
-    base = base_url(host, port, cafile)
+    curl.setopt(pycurl.TIMEOUT, TIMEOUT)
+    if at.cafile is not None:
+        curl.setopt(pycurl.CAINFO, at.cafile)
 
-    def fetch(method, target, body):
-        assert method == "GET", "nothing else is measured with it"
+    def fetch(target):
         received = io.BytesIO()
-        curl.setopt(pycurl.URL, base + target)
+        curl.setopt(pycurl.URL, at.url + target)
         curl.setopt(pycurl.WRITEDATA, received)
         curl.perform()
         return curl.getinfo(pycurl.RESPONSE_CODE), received.getvalue()
-    return fetch
+    return each(fetch)
 
 
-# How many requests make up one for these two, and are sent ahead.
-DEPTH = 50
-
-
-def pipelined(host, port, timeout, depth=DEPTH):
-    conn = connect(host, port, timeout)
-    conn.max_pipelined = depth
-
-    def ahead(*request):
-        for _ in range(DEPTH // depth):
-            for _ in range(depth):
-                conn.request(*request)
-            for _ in range(depth):
-                response = conn.getresponse()
-                yield response.status, response.read()
-    # One response shows that the connection persists.
-    conn.request("GET", "/small")
-    assert conn.getresponse().read() == BODY
-    return functools.partial(the_same, ahead)
-
-
-def dugong(host, port, timeout):
+def dugong(at, depth=1):
     import dugong
-    conn = dugong.HTTPConnection(host, port)
-    conn.timeout = timeout
-
-    def ahead(method, target, body):
-        for _ in range(DEPTH):
-            conn.send_request(method, target, body=body)
-        for _ in range(DEPTH):
-            yield conn.read_response().status, conn.readall()
-    return functools.partial(the_same, ahead)
+    conn = dugong.HTTPConnection(at.host, at.port, ssl_context=at.context)
+    conn.timeout = TIMEOUT
+    return ahead(conn.send_request,
+                 lambda: (conn.read_response().status, conn.readall()), depth)
 
 
-def the_same(ahead, *request):
-    """Return the one answer to many requests, or one that is different."""
-    answers = list(ahead(*request))
-    return next((answer for answer in answers if answer != answers[-1]),
-                answers[-1])
+def niquests(at):
+    return requests(at, "niquests")
 
 
-CLIENTS = {"http.client": http_client, "urlopen": urlopen,
-           "handler": handler, "urllib3": urllib3, "requests": requests,
-           "httpx": httpx, "httplib2": httplib2, "aiohttp": aiohttp,
-           "pycurl": pycurl, "xmlrpc": xmlrpc, "logging": logging,
-           "pipelined": pipelined, "dugong": dugong}
+CLIENTS = {client.__name__: client for client in (
+    raw, http_client, urlopen, handler, servers, xmlrpc, urllib3, requests,
+    httpx, httplib2, niquests, aiohttp, pycurl, dugong)}
 
 
-def open_client(client, packages=None, **options):
-    if packages is not None:
-        sys.path.insert(0, packages)
-    options = {name: value for name, value in options.items()
-               if name != "cafile" or value is not None}
-    return CLIENTS[client](**options)
+# What can be measured.
+
+def check(answers, count):
+    for status, body in answers:
+        if status != 200 or body != BODY:
+            sys.exit(f"a response was {status} with {len(body)} bytes, "
+                     f"{bytes(body[:40])}")
+    if len(answers) != count:
+        sys.exit(f"there were {len(answers)} responses to {count} requests")
 
 
-def check(case, answers):
-    for status, received in answers:
-        if status != 200 or received != BODY:
-            sys.exit(f"{case}: {status}, {len(received)} bytes, "
-                     f"{bytes(received[:40])}")
-
-
-def timed(fetch, case, count):
-    """Return what a request takes, in seconds."""
-    request, answers = CASES[case], []
+def timed(many, count, target="/small", threads=1):
+    """Return the microseconds that one of *count* requests takes."""
+    answers = []
+    others = [threading.Thread(target=lambda: answers.extend(
+        many(count // threads, target))) for _ in range(threads - 1)]
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    if hasattr(fetch, "many"):
-        answers = fetch.many(count, *request)
-    else:
-        for _ in range(count):
-            answers.append(fetch(*request))
+    for thread in others:
+        thread.start()
+    answers += many(count // threads, target)
+    for thread in others:
+        thread.join()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    check(case, answers)
-    return {"cpu": cpu / count, "wall": wall / count}
+    check(answers, count)
+    return {"cpu": cpu / count * 1e6, "wall": wall / count * 1e6}
 
 
-def traced(fetch, case, count):
-    """Mark for whoever traces this process where the requests are."""
-    process = os.getpid()
-    os.kill(process, 0)
-    answers = [fetch(*CASES[case]) for _ in range(count)]
-    os.kill(process, 0)
-    check(case, answers)
-
-
-def profiled(fetch, case, count):
-    """Return {name: calls} of the functions that ask about a socket."""
-    return count_calls(lambda: check(
-        case, [fetch(*CASES[case]) for _ in range(count)]))
-
-
-MEASURES = {"timed": timed, "traced": traced, "profiled": profiled}
+def traced(many, traced):
+    """Return the bytes, as Python counts them, that each request leaves."""
+    check(many(1, "/small"), 1)
+    tracemalloc.start()
+    check(many(traced, "/small"), traced)
+    gc.collect()
+    memory, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return {"memory": memory / traced}
 
 
 def main(options):
-    fetch = open_client(**json.loads(options))
+    options = json.loads(options)
+    if packages := options.pop("packages", None):
+        sys.path.insert(0, packages)
+    client = CLIENTS[options.pop("client")]
+    many = client(At(*map(options.pop, ("host", "port", "cafile"))),
+                  **options)
     for line in sys.stdin:
         command = json.loads(line)
-        measure = MEASURES[command.pop("measure")]
-        print(json.dumps(measure(fetch, **command)), flush=True)
+        measure = traced if "traced" in command else timed
+        print(json.dumps(measure(many, **command)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,181 +1,224 @@
-"""Where the benchmarks run: the server, and the programs in bench/."""
+"""Where ./series bench measures: the server, the programs, who takes turns."""
 
 import contextlib
 import http.client
 import json
-import select
+import os
+import resource
+import statistics
 import subprocess
-import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
-from demo.server import CERTIFICATE
-from tools.common import ROOT, Failure
-from tools.suites.regrtest import environment
+from tools.common import Failure
+from tools.pip import environment
 
-PROGRAMS = ROOT / "bench"
-# A P-256 key with no chain, which is the cheapest handshake there is; and RSA
-# of 2048 bits with an intermediate, as many servers have it.
-TRUSTED = {"tls": CERTIFICATE, "far_tls": CERTIFICATE,
-           "rsa": PROGRAMS / "rsa_root.pem"}
-RSA_CHAIN = PROGRAMS / "rsa_chain.pem"
+PROGRAMS = Path(__file__).parent
+# RSA of 2048 bits with an intermediate, as many servers have it.
+RSA_ROOT, RSA_CHAIN = (PROGRAMS / f"rsa_{name}.pem"
+                       for name in ("root", "chain"))
 HOST = "127.0.0.1"
-TIMEOUT = 120       # seconds for one answer of a program
-GRACE = 10          # seconds for it to end
+WAYS = ("plain", "TLS 1.3")
+DELAYS = (0, 1, 10, 50)     # milliseconds that a round trip takes
+WINDOW = 1      # seconds, the least for which others' CPU is counted
+
+
+class Client(NamedTuple):
+    """A client to measure: a function in clients.py, and its options."""
+
+    python: str
+    name: str
+    options: dict = {}
+    target: str = "/small"
+    step: int = 1           # the number of requests is a multiple of this
+    connections: int = 0    # for each request; 0: one for all of them
+
+    def ahead(self, depth):
+        """Return one that sends *depth* requests before it receives."""
+        return self._replace(options={**self.options, "depth": depth},
+                             step=depth)
 
 
 class Child:
     """A program in bench/ that answers a line with a line, as JSON."""
 
-    def __init__(self, argv, errors):
+    def __init__(self, name, argv):
         self.requests = 0       # how many it was asked for
-        self._argv = argv
-        self._errors = errors
+        self._name = name
         self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors, env=environment(), text=True)
+            [str(arg) for arg in argv], env=environment(), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
 
     def ask(self, **command):
         """Return the answer to *command*; Failure if there is none."""
         self.requests += command.get("count", 0)
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has said why
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:     # it has said why
-            pass
         return self.answer()
 
-    def answer(self, seconds=TIMEOUT):
+    def answer(self):
         """Return the next thing that the program prints."""
-        poller = select.poll()
-        poller.register(self._process.stdout, select.POLLIN)
-        ready = poller.poll(seconds * 1000)
-        line = self._process.stdout.readline() if ready else ""
-        if not line:
-            self.end()
-            raise self._failure(ready, seconds)
-        return json.loads(line)
-
-    def _failure(self, ready, seconds):
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").splitlines()
-        why = said[-1] if said else (
-            f"status {self._process.returncode}" if ready
-            else f"no answer within {seconds} s")
-        program = next(Path(arg).name for arg in self._argv
-                       if arg.endswith(".py"))
-        return Failure(f"bench/{program} did not end well with "
-                       f"{self._argv[0]}: {why}")
-
-    def end(self):
-        """End the program, as it does by itself unless something hangs."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-
-
-class Lab:
-    """The server, and a way to run programs; a context manager.
-
-    Programs use nothing of the environment, and no bytecode but their own,
-    in a scratch folder.
-    """
+        if line := self._process.stdout.readline():
+            return json.loads(line)
+        said = self._process.communicate()[1].splitlines() or ["no message"]
+        raise Failure(f"bench/{self._name} has failed: {said[-1]}")
 
     def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            self._scratch = Path(stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="series-bench-")))
-            self._stack = stack
-            server = self.start(sys.executable, "server.py", CERTIFICATE,
-                                RSA_CHAIN)
-            self._ports = server.answer()
-            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info):
-        self._stack.close()
+        with contextlib.suppress(BrokenPipeError), self._process as process:
+            process.kill()
 
-    def start(self, python, program, *args, under=()):
-        """Start bench/*program*; return the Child, which ends with the Lab.
 
-        under: the command line of a tracer.
-        """
-        errors = self._stack.enter_context(tempfile.TemporaryFile())
-        argv = [*under, python, "-E", "-s", "-X",
-                f"pycache_prefix={self._scratch / 'bytecode'}",
-                PROGRAMS / program, *args]
-        child = Child([str(arg) for arg in argv], errors)
-        self._stack.callback(child.end)
-        return child
+class Watch:
+    """Finds out how much CPU was used by others, as /proc counts it."""
 
-    def once(self, python, program, **options):
-        """Run a program that answers once; return its answer."""
-        child = self.start(python, program, json.dumps(options))
-        try:
-            return child.answer()
-        finally:
-            child.end()
+    worst = 0       # the largest share of one processor, in any round
+    _before = None
+
+    def look(self, end=False):
+        """Call this before, between and after rounds."""
+        now = time.monotonic(), _all_cpu() - _cpu_of(os.getpid())
+        if self._before is None:
+            self._before = now
+        seconds, used = (b - a for a, b in zip(self._before, now))
+        if seconds > WINDOW:
+            self.worst = max(self.worst, used / seconds)
+            self._before = now
+        if end:
+            self._before = None
+
+
+def _all_cpu():
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _, _, _, _, steal = map(int, fields[:8])
+    return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_of(pid):
+    """Return the seconds of a process, and of its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children")     # alive
+    return (sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            + (sum(map(_cpu_of, children.read_text().split()))
+               if children.exists() else 0))
+
+
+@contextlib.contextmanager
+def laboratory(python):
+    """Give a Lab whose server runs on that interpreter."""
+    # Programs have as many files open as they may.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with tempfile.TemporaryDirectory(prefix="series-bench-") as scratch:
+        lab = Lab(scratch)
+        with lab.start(python, "server.py", RSA_CHAIN, *DELAYS) as server:
+            lab.ports = server.answer()
+            yield lab
+
+
+class Lab:
+    """The server's ports, and a way to run programs."""
+
+    def __init__(self, scratch):
+        self.watch = Watch()
+        self._scratch = scratch
+
+    def start(self, python, program, *args):
+        """Start bench/*program*; return the Child."""
+        # Nothing of the environment, and no bytecode but their own.
+        return Child(program, [python, "-E", "-s", "-X",
+                               f"pycache_prefix={self._scratch}",
+                               PROGRAMS / program, *args])
 
     @contextlib.contextmanager
-    def clients(self, wanted):
-        """Give {name: Child} of bench/clients.py.
-
-        wanted: {name: (interpreter, options)}; the option "connections"
-        tells how many there are for each request, without it there is one
-        for all of them.  Raises Failure at the end if there were more or
-        less of them.
-        """
-        before = self.count("accepted")
-        wanted = {name: (python, dict(options))
-                  for name, (python, options) in wanted.items()}
-        each = {name: options.pop("connections", None)
-                for name, (_, options) in wanted.items()}
-        children = {name: self.client(python, **options)
-                    for name, (python, options) in wanted.items()}
-        try:
+    def programs(self, argvs):
+        """Give {name: Child} of {name: arguments of start()}; watch them."""
+        with contextlib.ExitStack() as stack:
+            children = {name: stack.enter_context(self.start(*argv))
+                        for name, argv in argvs.items()}
+            self.watch.look()
             yield children
-        finally:
-            for child in children.values():
-                child.end()
-        used = self.count("accepted") - before - 1      # the last one asked
-        due = sum(child.requests * each[name] if each[name] else 1
+            self.watch.look(end=True)
+
+    def clients(self, clients, way="plain", delay=0):
+        """Give {name: Child} of {name: Client}."""
+        at = {"host": HOST, "port": self.ports[way][str(delay)],
+              "cafile": None if way == "plain" else str(RSA_ROOT)}
+        return self.programs({
+            name: (client.python, "clients.py", json.dumps(
+                {"client": client.name, **at, **client.options}))
+            for name, client in clients.items()})
+
+    @contextlib.contextmanager
+    def counted(self, clients, *where):
+        """Give the same; Failure if they use more or fewer connections."""
+        before = self._accepted()
+        with self.clients(clients, *where) as children:
+            yield children
+        used = self._accepted() - before - 1    # that asks
+        due = sum(child.requests * clients[name].connections or 1
                   for name, child in children.items())
         if used != due:
-            raise Failure(f"{len(children)} clients used {used} connections "
-                          f"instead of {due}: {', '.join(children)}")
+            raise Failure(f"{', '.join(children)}: {used} connections were "
+                          f"used instead of {due}; see bench/clients.py")
 
-    def client(self, python, client="http.client", *, under=(),
-               port="plain", **options):
-        """Return a Child that runs bench/clients.py."""
-        options.update(self.address(port), client=client)
-        return self.start(python, "clients.py", json.dumps(options),
-                          under=under)
-
-    def count(self, what):
-        """Return how many connections the server has "accepted" so far.
-
-        Or how many records it has "logged".
-        """
-        conn = http.client.HTTPConnection(HOST, self._ports["plain"],
-                                          timeout=TIMEOUT)
+    def _accepted(self):
+        conn = http.client.HTTPConnection(HOST, self.ports["plain"]["0"])
         with contextlib.closing(conn):
-            conn.request("GET", f"/{what}")
+            conn.request("GET", "/accepted")
             return int(conn.getresponse().read())
 
-    def scratch(self, name):
-        """Return the Path of a file that goes with the Lab."""
-        return self._scratch / name
+    def take_turns(self, wanted, *where, rounds, seconds):
+        """Time requests of {name: Client}; see ask().
 
-    def address(self, port="plain"):
-        """Return the options that tell a program where the server is.
-
-        port: "plain", "tls", "rsa", "xmlrpc", "far" or "far_tls".
+        A turn takes about so many *seconds*.
         """
-        cafile = TRUSTED.get(port)
-        return {"host": HOST, "port": self._ports[port],
-                "cafile": cafile and str(cafile)}
+        own = {name: {"target": client.target, "count": client.step}
+               for name, client in wanted.items()}
+        with self.counted(wanted, *where) as children:
+            for _ in range(2):      # to warm up
+                for name, told in self.ask(children, 1, own).items():
+                    step = wanted[name].step
+                    steps = seconds * 1e6 / (told["wall"][0] * step)
+                    own[name]["count"] = step * max(1, round(steps))
+            return self.ask(children, rounds, own)
+
+    def ask(self, children, rounds, own={}, **question):
+        """Return {name: {what an answer has: [values]}}.
+
+        own: {name: questions of its own}.  In each round, each child has a
+        turn; who begins changes.
+        """
+        taken = {name: {} for name in children}
+        order = list(children)
+        for _ in range(rounds):
+            for name in order:
+                answer = children[name].ask(**question, **own.get(name, {}))
+                for what, value in answer.items():
+                    taken[name].setdefault(what, []).append(rounded(value))
+            order.reverse()
+            self.watch.look()
+        return taken
+
+
+def rounded(value):
+    return float(f"{value:.4g}")
+
+
+def spread(values):
+    """Return the median of *values* and their quartiles."""
+    low, median, high = (statistics.quantiles(values, method="inclusive")
+                         if len(values) > 1 else [*values] * 3)
+    return {"median": rounded(median), "low": rounded(low),
+            "high": rounded(high)}
+
+
+def ratio(values, others):
+    """Return the spread of the ratios of samples taken beside each other."""
+    return spread([one / other for one, other in zip(values, others)])

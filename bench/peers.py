@@ -1,4 +1,4 @@
-"""Other HTTP clients, and what draws the plot: packages in the cache."""
+"""Other HTTP clients, and what draws the plots: packages in the cache."""
 
 import tempfile
 from pathlib import Path
@@ -6,28 +6,35 @@ from pathlib import Path
 from tools import pip
 from tools.common import cache_dir, locked, run, say
 
-PEERS = ("urllib3", "requests", "aiohttp", "httplib2", "httpx", "pycurl")
-PIPELINING = "dugong"       # the one that does it, too
-PLOTTER = "matplotlib"
-
+# Each is in a folder of its own, with all that it needs: niquests brings
+# another urllib3.
+PEERS = ("pycurl", "aiohttp", "httplib2", "urllib3", "requests", "httpx",
+         "niquests", "dugong")
 _VERSION = ("import importlib.metadata as m, sys; sys.path.insert(0, "
             "sys.argv[1]); __import__(sys.argv[2]); "
             "print(m.version(sys.argv[2]))")
 
 
-def find(python, version, names):
+def find(python, line, names=PEERS):
     """Return ({name: (version, folder)}, {name: why it is not there}).
 
     Packages that the cache does not have are fetched, with pip from where
-    that is configured to.  python: the interpreter that is to import them;
-    version: its version, (3, 15).
+    that is configured to.  python: the interpreter that is to import them,
+    of *line*.
     """
-    cache = cache_dir() / "bench" / ("cp%d%d" % version[:2])
-    with locked(cache / "lock", "another ./series fetches packages; waiting "
-                                "for it"):
-        why = _fetch(cache, python, version,
-                     [name for name in names if not (cache / name).exists()])
-    found, missing = {}, {}
+    version = tuple(map(int, line.split(".")))
+    cache = cache_dir() / "bench" / ("cp%d%d" % version)
+    with (locked(cache / "lock", "another ./series fetches packages; waiting "
+                                 "for it"),
+          tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as scratch):
+        new = {name: Path(scratch) / name for name in names
+               if not (cache / name).exists()}
+        if new:
+            say(f"fetching {', '.join(new)}")
+        missing = pip.install_into(new, python, version) if new else {}
+        for name in new.keys() - missing.keys():
+            new[name].rename(cache / name)
+    found = {}
     for name in names:
         done = run([python, "-E", "-s", "-B", "-c", _VERSION, cache / name,
                     name], check=False)
@@ -35,18 +42,6 @@ def find(python, version, names):
             found[name] = done.stdout.strip(), cache / name
             continue
         said = done.stderr.strip().splitlines() or ["it cannot be imported"]
-        missing[name] = why.get(name, said[-1])
+        missing.setdefault(name, said[-1])
+        say(f"{name} is left out: {missing[name]}")
     return found, missing
-
-
-def _fetch(cache, python, version, names):
-    """Install packages below *cache*, each whole; return {name: why not}."""
-    if not names:
-        return {}
-    say(f"fetching {', '.join(names)}")
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as scratch:
-        folders = {name: Path(scratch) / name for name in names}
-        why = pip.install_into(folders, python, version)
-        for name in set(names).difference(why):
-            folders[name].rename(cache / name)
-    return why

@@ -1,279 +1,244 @@
-"""The results of ./series bench as tables, plain or in Markdown."""
+"""The results of ./series bench as tables in Markdown; the goals."""
 
-from typing import NamedTuple
+import re
+from typing import Callable, NamedTuple
 
-from bench.measures import CONNECTIONS, HANDLER, SIDES
+from bench.lab import ratio, spread
+from bench.parts import AHEAD, SIDES
 
-# What the series may cost at most, beside stock.
-MOST = {"calls": 1, "sendall": 1}
-
-# How many times as fast it has to be.
-LEAST = {"GET": 1.15, "xmlrpc": 1, "dugong": 4}
-
-# How many times the time of the other it may take at most: the handler beside
-# other clients, and patched beside stock.
-HANDLER_MOST = {
-    ("http.client, patched", "plain"): 2.2,
-    ("http.client, patched", "TLS 1.3"): 1.4,
-    ("urllib3", "plain"): 0.5, ("requests", "plain"): 0.22,
-    ("aiohttp", "plain"): 0.8, ("httplib2", "plain"): 0.8}
-XMLRPC_MOST = 1
-REDIRECTS_MOST = {"plain": 0.65, "TLS 1.3": 0.53}
-
-# Rows of bench/cost.py that do not depend on how fast a machine is.
-COUNTED = ("calls", "calls_if_new", "memory")
+BUSY = 0.1          # of a processor, used by others: not idle
+# A row is slower than stock if three quarters of its samples are, by this.
+SLOWER = 1.02
 
 
-class Table(NamedTuple):
-    """Rows of words; the first column is left-aligned."""
-
-    heads: list
-    rows: list
-
-    def plain(self):
-        widths = [max(map(len, column))
-                  for column in zip(self.heads, *self.rows)]
-        lines = []
-        for row in [self.heads, *self.rows]:
-            words = [row[0].ljust(widths[0])]
-            words += [word.rjust(width)
-                      for word, width in zip(row[1:], widths[1:])]
-            lines.append("  ".join(words).rstrip())
-        return "\n".join(lines) + "\n"
-
-    def markdown(self):
-        rule = ["---"] + ["--:"] * (len(self.heads) - 1)
-        return "".join(f"| {' | '.join(row)} |\n"
-                       for row in [self.heads, rule, *self.rows])
+def table(heads, rows):
+    """Return a table; the first column is left-aligned."""
+    rows = [[str(word) for word in row] for row in [heads, *rows]]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rows.insert(1, ["-" * widths[0],
+                    *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "".join("| " + " | ".join(
+        word.rjust(width) if at else word.ljust(width)
+        for at, (word, width) in enumerate(zip(row, widths))) + " |\n"
+        for row in rows)
 
 
-# Words for figures.
-
-def _time(value):
-    value = _median(value)
-    return f"{value / 1000:.1f} ms" if value >= 1000 else f"{value:.1f} µs"
-
-
-def _median(value):
-    return value["median"] if isinstance(value, dict) else value
+def words(value, unit="µs"):
+    if unit == "µs" and abs(value) >= 1000:
+        value, unit = value / 1000, "ms"
+    digits = {"µs": 1, "ms": 2}.get(unit, 0)
+    return f"{value:,.{digits}f} {unit}".rstrip()
 
 
-def _ratio(spread):
-    return [f"{spread['median']:.2f}",
-            f"{spread['low']:.2f}–{spread['high']:.2f}"]
+def about(samples, unit="µs"):
+    """Return the median, and how far the quartiles are from it."""
+    told = spread(samples)
+    away = (told["high"] - told["low"]) / 2 / told["median"]
+    return f"{words(told['median'], unit)} ±{away:.0%}"
 
 
-def _inverse(spread):
-    return {"median": 1 / spread["median"], "low": 1 / spread["high"],
-            "high": 1 / spread["low"]}
+def ratio_words(told):
+    return f"{told['median']:.2f} ({told['low']:.2f}–{told['high']:.2f})"
 
 
-# Tables.
+# Goals.
 
-def own_costs(results, line):
-    """Return the Table of what the code itself costs."""
-    return Table([f"http.client {line} alone", "stock", "patched",
-                  "ratio, more", "at most"],
-                 [row["words"] for row in results["cost"][line]])
+class Goal(NamedTuple):
+    """What the series is to reach."""
 
-
-def costs(results):
-    """Return the Table of what has a bound."""
-    rows = []
-    counted = results["system calls"]
-    for kind in CONNECTIONS:
-        stock, patched = [sum(counted[kind][side].values())
-                          for side in SIDES]
-        rows.append([f"system calls of a GET, {kind}", f"{stock:g}",
-                     f"{patched:g}", f"{patched - stock:g}",
-                     _most("calls", patched - stock)])
-    sent = results["xmlrpc"]["sendall"]
-    stock, patched = [sent[side] for side in SIDES]
-    rows.append(["sendall() of an XML-RPC call", f"{stock:g}", f"{patched:g}",
-                 f"{patched - stock:g}", _most("sendall", patched)])
-    return Table(["", "stock", "patched", "more", "at most"], rows)
+    part: str
+    text: str
+    most: float
+    # Takes what was measured; returns a number, a spread or None.
+    measure: Callable
+    is_firm: bool = False   # it does not depend on how fast a machine is
 
 
-def _most(what, value):
-    return f"{MOST[what]}{'' if value <= MOST[what] else ' OVER'}"
+def library_time(label, most):
+    return Goal("cost", f"library time, beside stock: {label}", most,
+                lambda told: told["rows"][label]["ratio"])
 
 
-def library(results):
-    """Return the Table of what is built on http.client."""
-    clients = results["peers"]["plain"]
-    stock, patched = [clients[f"http.client, {side}"]["wall"]
-                      for side in SIDES]
-    rows = [_faster("GET: http.client", stock["time"], patched["time"],
-                    _inverse(stock["ratio"]), LEAST["GET"])]
-    for peer in ("raw peer", "xmlrpc.server"):
-        clocks = results["xmlrpc"][peer]
-        rows.append(_sides(f"XML-RPC, {peer}", clocks["wall"],
-                           LEAST["xmlrpc"]))
-    return Table(["", "stock", "patched", "faster", "quartiles",
-                  "at least"], rows)
+def more(label, most, is_firm=True):
+    return Goal("cost", f"more than stock: {label}", most, lambda told: (
+        told["rows"][label]["patched"] - told["rows"][label]["stock"]),
+        is_firm)
 
 
-def handler(results):
-    """Return the Table of the handler beside other clients."""
-    rows = []
-    for way, clients in results["peers"].items():
-        own = clients[HANDLER]["cpu"]["time"]
-        for name in dict.fromkeys(name for name, _ in HANDLER_MOST):
-            if name in clients:
-                told = clients[name]["cpu"]
-                label = f"{name} {clients[name]['version'] or ''}".strip()
-                rows.append(_bounded(f"{label}, {way}", told["time"], own,
-                                     told["handler"],
-                                     HANDLER_MOST.get((name, way))))
-    return Table(["CPU of a GET, 8 fields", "by it", "handler", "ratio",
-                  "at most"], rows)
+def idle_memory(told):
+    stock, patched = ([*told["idle"].values()][-1][f"http.client, {side}"]
+                      for side in SIDES)
+    return patched["memory"][0] - stock["memory"][0]
 
 
-def bounded(results):
-    """Return the Table of what is beside stock, and has a bound."""
-    told = [(f"XML-RPC, {peer}, CPU", results["xmlrpc"][peer]["cpu"],
-             XMLRPC_MOST) for peer in ("raw peer", "xmlrpc.server")]
-    told += [(f"3 redirects at 20 ms, {way}", clocks["wall"],
-              REDIRECTS_MOST[way])
-             for way, clocks in results["redirects"].items()]
-    return Table(["", "stock", "patched", "ratio", "at most"],
-                 [_bounded(label, clock["stock"], clock["patched"],
-                           clock["ratio"], most)
-                  for label, clock, most in told])
+def beside(text, clock, ours, theirs, most):
+    """Return the Goal of one client beside another, without TLS."""
+    def measure(told):
+        for name, samples in told["plain"].items():
+            if re.fullmatch(theirs, name):
+                return ratio(told["plain"][ours][clock], samples[clock])
+    return Goal("peers", text, most, measure)
 
 
-def _bounded(label, before, after, ratio, most):
-    """Return a row as bench/cost.py has it: of the best of each."""
-    best = round(after["best"] / before["best"], 2)
-    return [label, _time(before["best"]), _time(after["best"]),
-            f"{best:.2f} ({_ratio(ratio)[1]})",
-            "-" if most is None
-            else f"{most:.2f}{'' if best <= most else ' OVER'}"]
+GOALS = [
+    library_time("GET, 8 fields", 0.70),
+    library_time("GET, 1 field", 0.90),
+    library_time("POST of 100 bytes", 0.80),
+    library_time("200 bytes in 1 chunk", 1.05),
+    library_time("100 kB in reads of 1 kB", 1.05),
+    library_time("20 MiB by length, sockets", 1.05),
+    library_time("20 MiB, 8 KiB chunks", 1.05),
+    library_time("20 MiB, 8 KiB chunks, fp", 1.50),
+    more("import", 1500, is_firm=False),
+    more("system calls, kept", 1),
+    more("system calls, new", 0),
+    Goal("growth", "more bytes of an idle connection of http.client", 0,
+         idle_memory, is_firm=True),
+    beside("wall clock of http.client, beside stock (1.15 × as fast)", "wall",
+           "http.client, patched", "http.client, stock", 0.87),
+    *(beside(f"CPU of the handler, beside {peer}", "cpu", "handler, patched",
+             f"{peer} [^,]*", most)
+      for peer, most in (("urllib3", 0.50), ("aiohttp", 0.80),
+                         ("httplib2", 0.80))),
+    beside("CPU of pipelining, beside dugong", "cpu",
+           f"http.client, patched, {AHEAD} ahead", f"dugong .*, {AHEAD} ahead",
+           0.25),
+    Goal("posts", "kinds of idle close that lose or repeat a POST", 0,
+         lambda ways: sum(not sides["patched"]["flawless"]
+                          for sides in ways.values()), is_firm=True)]
 
 
-def pipelining(results):
-    """Return the Table of requests that are sent ahead of responses."""
-    told = results["pipelining"]
-    ours = told["pipelined"]
-    rows = []
-    for name, label in (("one at a time", "one at a time"),
-                        ("dugong", f"dugong {told['version']}")):
-        for clock, about in (("wall", "wall clock"), ("cpu", "CPU")):
-            if name in told:
-                rows.append(_faster(
-                    f"{label}, {about}", told[name][clock]["time"],
-                    ours[clock]["time"], told[name][clock]["ratio"],
-                    LEAST.get(name) if clock == "cpu" else None))
-    return Table(["GET, 8 fields, 50 ahead", "before", "patched", "faster",
-                  "quartiles", "at least"], rows)
+def judged(results):
+    """Yield (Goal, what was measured, in words, whether it is met)."""
+    for goal in GOALS:
+        part = results["parts"].get(goal.part)
+        told = part and goal.measure(part["measured"])
+        if isinstance(told, dict):
+            met = round(told["median"], 2) <= goal.most
+            yield goal, ratio_words(told), met
+        elif told is not None:
+            yield goal, f"{told:,.0f}", told <= goal.most
 
 
-def _sides(label, told, least=None):
-    return _faster(label, told["stock"], told["patched"], told["ratio"],
-                   least)
+def goals(results):
+    """Yield the table of goals, and that of rows slower than stock."""
+    rows = [[goal.text, f"{goal.most:.2f}" if isinstance(goal.most, float)
+             else f"{goal.most:,}", told, "yes" if met else "NO"]
+            for goal, told, met in judged(results)]
+    compared = [pair for part in results["parts"].values()
+                for pair in pairs(part["measured"])]
+    slower = [[label, ratio_words(told)] for label, told in compared
+              if told["low"] > SLOWER]
+    if compared:
+        rows.append([f"slower than stock, of {len(compared)} other rows", 0,
+                     len(slower), "NO" if slower else "yes"])
+    yield table(["goal", "at most", "measured", "met"], rows)
+    if slower:
+        yield table(["slower than stock", "ratio"], slower)
 
 
-def _faster(label, before, after, ratio, least=None):
-    """Return a row; *ratio* is that of the times, after to before."""
-    faster, quartiles = _ratio(_inverse(ratio))
-    under = ("" if least is None or 1 / ratio["median"] >= least
-              else " UNDER")
-    return [label, _time(before), _time(after), faster, quartiles,
-            "-" if least is None else f"{least:.3g}{under}"]
-
-
-def reliability(results):
-    """Return the Table of POSTs after an idle close."""
-    rows = []
-    for label, sides in results["reliability"].items():
-        row = [label]
-        for told in sides.values():
-            row += [f"{told['failed']} of {told['tries']}",
-                    str(told["twice"]), str(told["connections"])]
-        rows.append(row)
-    heads = ["POST after idle"]
-    for side in ("stock", "patched"):
-        heads += [f"{side} failed", "twice", "conns"]
-    return Table(heads, rows)
-
-
-def peers(results):
-    """Return the Table of other clients, beside patched http.client."""
-    rows = []
-    for name, told in results["peers"]["plain"].items():
-        rate = 1e6 / _median(told["wall"]["time"])
-        faster, _ = _ratio(_inverse(told["wall"]["ratio"]))
-        rows.append([f"{name} {told['version'] or ''}".strip(),
-                     f"{rate:.0f}", faster, _time(told["cpu"]["time"]),
-                     *_ratio(told["cpu"]["ratio"])])
-    return Table(["GET, 8 fields", "req/s", "ratio", "CPU", "ratio",
-                  "quartiles"], rows)
-
-
-def tables(results):
-    return [*(own_costs(results, line) for line in results["cost"]),
-            costs(results), reliability(results), peers(results),
-            handler(results), pipelining(results), library(results),
-            bounded(results)]
-
-
-# Notes.
-
-def heading(results):
-    machine = results["machine"]
-    return (f"CPython {results['version']}, stock and with "
-            f"{results['patches']} patches; {machine['cpu']}, "
-            f"{machine['cores']} cores")
-
-
-def notes(results):
-    """Return the lines that the tables need to be understood."""
-    told = ["http.client alone: CPU, less that of the sockets; see "
-            "bench/cost.py.",
-            "Others: medians; ratio: to stock and, of clients, to patched "
-            "http.client.",
-            "With a bound on the ratio: the best of all, and quartiles of "
-            "pairs.",
-            f"System calls were counted with "
-            f"{results['system calls']['counted with']}."]
-    told += [f"{name}: NOT RUN: {why}"
-             for name, why in results["not run"].items()]
-    return told
-
-
-def plain(results):
-    parts = [heading(results) + "\n"]
-    parts += [table.plain() for table in tables(results)]
-    return "\n".join(parts) + "\n" + "\n".join(notes(results)) + "\n"
-
-
-def markdown(results):
-    parts = [heading(results) + ".\n"]
-    parts += [table.markdown() for table in tables(results)]
-    return "\n".join(parts) + "\n" + " ".join(notes(results)) + "\n"
+def pairs(measured, where=()):
+    """Yield (label, ratio) of samples by patched, beside those by stock."""
+    for name, told in measured.items():
+        ours = measured.get(name.replace(", stock", ", patched"))
+        if isinstance(told, dict):
+            yield from pairs(told, (*where, name))
+        if name.endswith(", stock") and ours:
+            for clock, samples in told.items():
+                yield (", ".join([name[:-len(", stock")], *where, clock]),
+                       ratio(ours[clock], samples))
 
 
 def broken(results):
-    """Return, in words, the promises that were seen broken.
+    """Return the goals that are missed, and do not depend on the machine."""
+    return [f"{goal.text}: {told}, not at most {goal.most}" for goal, told, met
+            in judged(results) if goal.is_firm and not met]
 
-    Those are the ones that do not depend on how fast a machine is.
-    """
-    told = []
-    counted = results["system calls"]
-    for kind in CONNECTIONS:
-        more = (sum(counted[kind]["patched"].values())
-                - sum(counted[kind]["stock"].values()))
-        if more > MOST["calls"]:
-            told.append(f"a GET, {kind}, costs {more:g} more system calls")
-    told += [f"{row['label']} of {line}: {row['more']:+.4g}, not at most "
-             f"{row['aim']:+g}"
-             for line, rows in results["cost"].items() for row in rows
-             if row["name"] in COUNTED and row["more"] > row["aim"]]
-    sent = results["xmlrpc"]["sendall"]["patched"]
-    if sent > MOST["sendall"]:
-        told.append(f"an XML-RPC call takes {sent:g} sendall()")
-    told += [f"POSTs by patched after {label}: "
-             f"{'; '.join(sides['patched']['reasons']) or 'not each once'}"
-             for label, sides in results["reliability"].items()
-             if not sides["patched"]["flawless"]]
-    return told
+
+# Tables of the parts.
+
+def cost(told):
+    rows = []
+    for label, row in told["rows"].items():
+        more = row["patched"] - row["stock"]
+        rows.append([label, *(words(row[side], row["unit"])
+                              for side in SIDES),
+                     ratio_words(row["ratio"]) if "ratio" in row else
+                     f"{'+' * (more >= 0)}{words(more, row['unit'])}"])
+    yield table(["http.client alone, CPU", *SIDES, "ratio, more"], rows)
+    yield table(["GET, 8 fields, wall clock", *told["phases"]["stock"]],
+                [[side, *map(words, phases.values())]
+                 for side, phases in told["phases"].items()])
+
+
+def peers(ways):
+    for way, clients in ways.items():
+        rows = []
+        for name, samples in clients.items():
+            rate = spread([1e6 / time for time in samples["wall"]])
+            faster = ratio(clients["http.client, stock"]["wall"],
+                           samples["wall"])
+            rows.append([name, f"{rate['median']:,.0f}",
+                         f"{rate['low']:,.0f}–{rate['high']:,.0f}",
+                         f"{faster['median']:.2f}", about(samples["cpu"])])
+        yield table([f"GET, 8 fields, {way}", "req/s", "quartiles",
+                     "× stock", "CPU"], rows)
+
+
+def by_number(title, numbers, what, unit="µs", of_numbers=""):
+    """Return the table of {number: {client: samples}}."""
+    return table([title, *(f"{int(number):,}{of_numbers}"
+                           for number in numbers)],
+                 [[name, *(about(clients[name][what], unit)
+                           for clients in numbers.values())]
+                  for name in next(iter(numbers.values()))])
+
+
+def worth(ways):
+    return [by_number(f"time of one, {way}", delays, "wall", "µs", " ms")
+            for way, delays in ways.items()]
+
+
+def growth(told):
+    idle, threads = told["idle"], told["threads"]
+    return [by_number("CPU of a GET, by requests", told["requests"], "cpu"),
+            by_number("CPU of a GET, by fields", told["fields"], "cpu"),
+            by_number("time of a GET, by threads", threads, "wall"),
+            by_number("CPU, by idle connections", idle, "cpu"),
+            by_number("memory of an idle connection", idle, "memory", "B")]
+
+
+def posts(ways):
+    yield table(["POST after idle close by", "stock failed", "twice",
+                 "patched failed", "twice"],
+                [[label, *(word for side in sides.values() for word in (
+                    f"{side['failed']} of {side['tries']}", side["twice"]))]
+                 for label, sides in ways.items()])
+
+
+def notes(results):
+    """Yield the lines that the tables need to be understood."""
+    yield ("Times are medians, of http.client alone the best; ± and (–) are "
+           "quartiles.")
+    for name, part in results["parts"].items():
+        yield (f"{name}: {part['date']}, {part['rounds']} rounds, "
+               f"{part['seconds']} s.")
+        for peer, why in part["missing"].items():
+            yield f"{peer} was NOT RUN: {why}"
+        if part["others"] > BUSY:
+            yield (f"WARNING: others used up to {part['others']:.0%} of a "
+                   f"processor during {name}; use an idle machine.")
+
+
+def markdown(results):
+    machine = results["machine"]
+    told = [f"CPython {results['version']}, stock and with "
+            f"{results['patches']} patches; {machine['cpu']}, "
+            f"{machine['cores']} cores, {machine['system']}\n",
+            *goals(results)]
+    tables = {"cost": cost, "peers": peers, "worth": worth, "growth": growth,
+              "posts": posts}
+    for name, part in results["parts"].items():
+        told += tables[name](part["measured"])
+    return "\n".join([*told, "".join(f"- {note}\n"
+                                     for note in notes(results))])
