@@ -71,6 +71,8 @@ CLIENTS = {
     "httpx": ("httpx", "peers"),
     "pycurl": ("pycurl", "peers"),
 }
+PARTS = {"pauses": "pauses", "pauses, TLS": "pauses_tls", "limit": "limit",
+         "reload": "reload", "cut": "cut", "checks": "checks"}
 PATCHED = ["patched", "handler", "xmlrpc"]
 THREADS = 250
 LIMIT = 7
@@ -111,6 +113,9 @@ def parse():
                         choices=CLIENTS, dest="clients",
                         help=f"{', '.join(CLIENTS)} (repeatable; default: "
                              f"all)")
+    parser.add_argument("--part", metavar="NAME", action="append",
+                        choices=PARTS, dest="parts",
+                        help=f"{'; '.join(PARTS)} (repeatable; default: all)")
     parser.add_argument("--keep", action="store_true",
                         help="show the result, and write nothing")
     args = parser.parse_args()
@@ -121,6 +126,7 @@ def parse():
         if name not in known:
             parser.error(f"there is no {name}; --list shows what there is")
     args.clients = args.clients or list(CLIENTS)
+    args.parts = args.parts or list(PARTS)
     return args
 
 
@@ -219,11 +225,8 @@ class Trial:
                     "checks": report.by_check(checks)}
         server = self.server
         result = {"title": server.title, "version": server.version}
-        parts = {"pauses": self.pauses, "pauses, TLS": self.pauses_tls,
-                 "limit": self.limit, "reload": self.reload, "cut": self.cut,
-                 "checks": self.checks}
-        for part, run in parts.items():
-            told = run(part)
+        for part in self.args.parts:
+            told = getattr(self, PARTS[part])(part)
             if told is not None:
                 result[part] = told
         return result
@@ -357,7 +360,8 @@ def spread(least, most, count):
     third = max(1, count // 3)
 
     def between(low, high):
-        return [low + (high - low) * at / third for at in range(third)]
+        return [max(0, low + (high - low) * at / third)
+                for at in range(third)]
 
     past = between(most + 0.1, most + 0.4)
     exact = between(least - 0.002, most + 0.002)

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 import xmlrpc.client
 
 LIMIT = 1_000_000       # bytes; a longer body is answered with 413
@@ -149,10 +150,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if chunked:
-            body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece)
-                            for piece in [*body, b""])
-        self.wfile.write(body)
+        if not chunked:
+            self.wfile.write(body)
+            return
+        for piece in [*body, b""]:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            # So that what is in between does not take it for one.
+            time.sleep(0.01)
 
     do_HEAD = do_POST = do_PUT = do_GET
 
@@ -193,6 +197,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class UnixHandler(Handler):
+    disable_nagle_algorithm = False     # which only TCP has
+
+
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 512
     context = None
@@ -222,7 +230,7 @@ class UnixServer(Server):
 
 def main(port, timeout, certificate=None, path=None):
     if path:
-        server = UnixServer(path, Handler)
+        server = UnixServer(path, UnixHandler)
     elif port.startswith("6:"):
         server = Server6(("::1", int(port[2:])), Handler)
     else:
