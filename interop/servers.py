@@ -219,7 +219,9 @@ class Trial:
 
     def run(self):
         if self.server is None:
-            checks = self.client("patched", mode="openssl", openssl="openssl")
+            checks = self.client(
+                "patched", mode="openssl", openssl="openssl",
+                cafile=str(self.shared.certificate))
             return {"title": "openssl s_server",
                     "version": suites.call("openssl", "version").split()[1],
                     "checks": report.by_check(checks)}
@@ -323,7 +325,9 @@ class Trial:
     def judge(self, part, client, job):
         """Run a client; return its figures."""
         self.serial += 1
-        prefix = f"{'cut-' if job['mode'] == 'cuts' else ''}{self.serial}-"
+        prefix = f"{self.name}-{self.serial}-"
+        if job["mode"] == "cuts":
+            prefix = f"cut-{prefix}"
         records = self.client(client, prefix=prefix, **job)
         executed = collections.Counter(
             line for line in self.shared.log.read_text().splitlines()
