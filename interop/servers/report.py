@@ -29,11 +29,13 @@ HEADING = """\
 HTTP clients against real servers that end idle connections, by
 `python3 interop/servers.py`, which says how it is done.
 
-*stock* and *patched* are http.client, *handler* is PersistentConnectionHandler.
-*past*: the POST failed although the server's close had arrived before it was
-sent. *edge*: the close and the POST crossed, which no client can prevent.
-*twice*: the server executed it twice. *wrong*: another response than the one
-to the request.
+*stock* and *patched* are http.client, and *handler* is
+PersistentConnectionHandler. *past*: the POST failed although the server's
+close had arrived before it was sent. *edge*: the close and the POST crossed,
+which no client can prevent; a client that then sends it again, as stock
+xmlrpc.client and curl do, fails less, and executes some POSTs twice. *twice*:
+the server executed it twice. *wrong*: another response than the one to the
+request.
 """
 
 
