@@ -302,8 +302,9 @@ def ask_thrice(conn):
         same((response.status, response.read()), (200, TEXT))
 
 
-def xmlrpc_large(url, job):
+def xmlrpc_large(job):
     """An early 413 is a ProtocolError, and the next call works."""
+    url = job["url"]
     context = ssl.create_default_context(cafile=job["cafile"]) \
         if url.startswith("https") else None
     with xmlrpc.client.ServerProxy(url + "/RPC2", context=context) as proxy:
@@ -325,32 +326,31 @@ def run(job):
     if job["mode"] == "openssl":
         import s_server
         for name, check in s_server.CHECKS.items():
-            tell(name, "http.client", lambda: check(job))
+            tell(name, "http.client", check, job)
         return
     job["url0"] = job["url"]
+    features = job["features"]
+    over_tls = {**job, "url": job["tls"]}
     for name, check in BOTH.items():
-        if name in job["features"]:
-            both(name, check, job)
-    if "413, TLS" in job["features"]:
-        both("413, TLS", too_large, {**job, "url": job["tls"]})
-    if "413" in job["features"] and not job.get("proxy"):
-        tell("413", "xmlrpc", lambda: xmlrpc_large(job["url"], job))
-        if job["tls"]:
-            tell("413, TLS", "xmlrpc", lambda: xmlrpc_large(job["tls"], job))
-    if "IPv6" in job["features"]:
-        for kind, who in (HTTPClient, "http.client"), (Opener, "handler"):
-            tell("IPv6", who, lambda: ipv6(kind, job))
-    if "Unix socket" in job["features"]:
-        tell("Unix socket", "connect()", lambda: unix(job))
-        tell("Unix socket", "sock", lambda: unix_assigned(job))
-    if "pipelining" in job["features"]:
-        tell("pipelining", "http.client", lambda: on(HTTPClient, pipelining,
-                                                     job))
+        if name in features:
+            both(name, on, check, job)
+    if "pipelining" in features:
+        tell("pipelining", "http.client", on, HTTPClient, pipelining, job)
+    if "413" in features and not job.get("proxy"):
+        tell("413", "xmlrpc", xmlrpc_large, job)
+    if "413, TLS" in features:
+        both("413, TLS", on, too_large, over_tls)
+        tell("413, TLS", "xmlrpc", xmlrpc_large, over_tls)
+    if "IPv6" in features:
+        both("IPv6", ipv6, job)
+    if "Unix socket" in features:
+        tell("Unix socket", "connect()", unix, job)
+        tell("Unix socket", "sock", unix_assigned, job)
 
 
-def both(name, check, job):
-    for kind, who in (HTTPClient, "http.client"), (Opener, "handler"):
-        tell(name, who, lambda: on(kind, check, job))
+def both(name, check, *args):
+    tell(name, "http.client", check, HTTPClient, *args)
+    tell(name, "handler", check, Opener, *args)
 
 
 def on(kind, check, job):
@@ -358,10 +358,10 @@ def on(kind, check, job):
         check(it)
 
 
-def tell(name, who, check):
+def tell(name, who, check, *args):
     told = "ok"
     try:
-        check()
+        check(*args)
     except Exception as exc:
         told = f"{type(exc).__name__}: {exc}"[:200]
     print(json.dumps({"check": name, "with": who, "told": told}), flush=True)

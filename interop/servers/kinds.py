@@ -264,7 +264,7 @@ class Squid(Server):
     name, title, program = "squid", "Squid, forward", "squid"
     packages = ["squid"]
     template = "squid.conf"
-    features = (ANY | {"Basic", "IPv6"})
+    features = ANY | {"Basic", "IPv6"}
     tls = False
     reload_signal = signal.SIGHUP
     without = ["xmlrpc"]
@@ -283,7 +283,7 @@ class Connect(Squid):
     """Squid's tunnel to a TLS server, which ends idle connections."""
 
     name, title = "connect", "Squid, CONNECT"
-    features = ANY - {"Expect, refused"} | {"Expect, refused"}
+    features = ANY
 
     def __init__(self, setting):
         super().__init__(setting)
