@@ -115,7 +115,7 @@ def parse():
     parser.add_argument("--part", metavar="NAME", action="append",
                         choices=PARTS, dest="parts",
                         help=f"{'; '.join(PARTS)} (repeatable; default: all)")
-    parser.add_argument("--keep", action="store_true",
+    parser.add_argument("--show", action="store_true",
                         help="show the result, and write nothing")
     args = parser.parse_args()
     args.lib = None
@@ -193,10 +193,10 @@ def one(name, shared, pythons, args):
         result = Trial(name, shared, pythons, args).run()
     except Missing as exc:
         say(f"skipped: {exc}")
-        report.write(name, {"skipped": str(exc)}, args.keep)
+        report.write(name, {"skipped": str(exc)}, args.show)
         return 2 if args.asked else 0
     result["seconds"] = round(time.monotonic() - start)
-    report.write(name, result, args.keep)
+    report.write(name, result, args.show)
     problems = report.problems(result, PATCHED)
     for problem in problems:
         print(f"{name}: {problem}")

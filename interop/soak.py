@@ -267,11 +267,16 @@ def markdown(every):
 
 def plot():
     """Draw soak.svg with a Python that has matplotlib."""
+    # What is set for this Python is not for another one.
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("PYTHON")}
     for python in sys.executable, "python3":
         with contextlib.suppress(OSError):
             if not subprocess.run([python, "-c", "import matplotlib"],
-                                  capture_output=True).returncode:
-                subprocess.run([python, __file__, "--plot"], check=True)
+                                  capture_output=True,
+                                  env=environment).returncode:
+                subprocess.run([python, __file__, "--plot"], check=True,
+                               env=environment)
                 return
     print("no plot: neither this Python nor python3 has matplotlib")
 
