@@ -156,18 +156,30 @@ def setting(args):
 
 
 def virtual_environment(top, python):
-    """Make the environment of other clients and servers, unless there."""
-    stamp, text = top / "made-of", "\n".join([str(python), *PEERS])
-    if not stamp.is_file() or stamp.read_text() != text:
-        say(f"installing {', '.join(PEERS)}")
-        shutil.rmtree(top, ignore_errors=True)
-        suites.call(python, "-m", "venv", "--without-pip", top)
-        suites.pip.install(top / "bin" / "python",
-                           suites.venv.Interpreter(python))
-        suites.call(top / "bin" / "python", "-m", "pip", "install", "--quiet",
-                    "--disable-pip-version-check", "--no-input", *PEERS)
-        stamp.write_text(text)
+    """Make the environment of other clients and servers, unless there.
+
+    Return its interpreter, or None if it cannot be made.
+    """
+    try:
+        install_peers(top, python)
+    except Failure as exc:
+        say(f"skipped: {', '.join(PEERS)}: {exc}")
+        return None
     return top / "bin" / "python"
+
+
+def install_peers(top, python):
+    stamp, text = top / "made-of", "\n".join([str(python), *PEERS])
+    if stamp.is_file() and stamp.read_text() == text:
+        return
+    say(f"installing {', '.join(PEERS)}")
+    shutil.rmtree(top, ignore_errors=True)
+    suites.call(python, "-m", "venv", "--without-pip", top)
+    suites.pip.install(top / "bin" / "python",
+                       suites.venv.Interpreter(python))
+    suites.call(top / "bin" / "python", "-m", "pip", "install", "--quiet",
+                "--disable-pip-version-check", "--no-input", *PEERS)
+    stamp.write_text(text)
 
 
 def say(text):
@@ -193,7 +205,7 @@ def one(name, shared, pythons, args):
         result = Trial(name, shared, pythons, args).run()
     except Missing as exc:
         say(f"skipped: {exc}")
-        report.write(name, {"skipped": str(exc)}, args.show)
+        report.write(name, {"title": name, "skipped": str(exc)}, args.show)
         return 2 if args.asked else 0
     result["seconds"] = round(time.monotonic() - start)
     report.write(name, result, args.show)
@@ -213,8 +225,9 @@ class Trial:
         self.serial = 0
         if name != "openssl":
             self.server = kinds.KINDS[name](shared)
-            self.clients = [client for client in args.clients if
-                            CLIENTS[client][0] not in self.server.without]
+            self.clients = [client for client in args.clients
+                            if CLIENTS[client][0] not in self.server.without
+                            and pythons[CLIENTS[client][1]]]
 
     def run(self):
         if self.server is None:

@@ -299,7 +299,7 @@ def draw():
     left.set_title("Memory of the process, in MiB")
     right.set_title("Open descriptors")
     for axes in left, right:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
         axes.set_xlim(left=0)
         axes.set_xlabel("requests, in thousands")
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,11 +1,9 @@
 """Programs of Debian's packages, unpacked below build/: no root needed."""
 
 import os
-import pathlib
 import shutil
 import subprocess
-
-MISSING = "no {}: apt-get has no {} here; install it, or run apt-get update"
+PATIENCE = 300      # seconds for apt-get
 
 
 class Missing(Exception):
@@ -60,15 +58,13 @@ def unpack(packages, root):
 
 
 def call(argv, cwd="/"):
-    done = subprocess.run(argv, cwd=cwd, text=True, capture_output=True,
-                          stdin=subprocess.DEVNULL, timeout=300,
-                          env={**os.environ, "LC_ALL": "C"})
+    try:
+        done = subprocess.run(argv, cwd=cwd, text=True, capture_output=True,
+                              stdin=subprocess.DEVNULL, timeout=PATIENCE,
+                              env={**os.environ, "LC_ALL": "C"})
+    except subprocess.TimeoutExpired:
+        raise Missing(f"{argv[0]}: no end after {PATIENCE} s") from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise Missing(f"{argv[0]}: {said[-1]}; apt-get update may help")
     return done.stdout
-
-
-def modules(path):
-    """Return the folder of a package's files, for a program at *path*."""
-    return pathlib.Path(path).parents[2]

@@ -168,11 +168,10 @@ def checks(run):
 
 def about(result):
     if "skipped" in result:
-        return f"{result.get('title', 'a server')} skipped: " \
-               f"{result['skipped']}"
+        return f"{result['title']}, skipped: {result['skipped']}"
     closes = [f"{result[part]['closes'][0]:.2f} to "
               f"{result[part]['closes'][1]:.2f} s{name}"
               for part, name in (("pauses", ""), ("pauses, TLS", " over TLS"))
               if part in result]
     return ": ".join([f"{result['title']} {result['version']}",
-                      *filter(None, [", ".join(closes)])])
+                      *([", ".join(closes)] if closes else [])])
