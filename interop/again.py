@@ -27,8 +27,9 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 BURN = "while True: pass"
 PATIENCE = 1800     # seconds for one time
 SUM = re.compile(r"^(?:Total tests|Result): .*$", re.MULTILINE)
-FAILED = re.compile(r"^(?:FAIL|ERROR|TIMEOUT)\b.*$|^test \S+ (?:failed|crashed|"
-                    r"timed out).*$|^Warning -- .*$", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAIL|ERROR|TIMEOUT)\b.*$|^Warning -- .*$|"
+                    r"^test \S+ (?:failed|crashed|timed out).*$",
+                    re.MULTILINE)
 
 
 def parse():

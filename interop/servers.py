@@ -1,8 +1,8 @@
 """Run HTTP clients against real servers that end idle connections.
 
-    python3 interop/servers.py                  all servers, one by one
-    python3 interop/servers.py nginx node       these
-    python3 interop/servers.py --list           the servers, and what is missing
+    python3 interop/servers.py                all servers, one by one
+    python3 interop/servers.py nginx node     these
+    python3 interop/servers.py --list         the servers, and what is missing
 
 The interpreters are those of ./series, built first if need be.  A server is
 the machine's own, or comes from Debian's, PyPI's or npm's packages into

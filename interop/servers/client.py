@@ -280,14 +280,14 @@ class Run:
         self.job = job
         self.kind = CLIENTS[job["client"]]
         self.lock = threading.Lock()
-        self.until = None
+        # Some take long to import what they need.
+        self.ready = threading.Barrier(job["threads"])
 
     def run(self):
         """Run job["threads"] threads; return when all have ended."""
         threads = [threading.Thread(target=self._thread, args=(at,),
                                     daemon=True)
                    for at in range(self.job["threads"])]
-        self.until = time.monotonic() + self.job.get("seconds", 0)
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -300,6 +300,7 @@ class Run:
 
     def _thread(self, at):
         client = self.kind(self.job)
+        self.ready.wait(TIMEOUT)
         try:
             getattr(self, "_" + self.job["mode"])(client, at)
         finally:
@@ -344,7 +345,8 @@ class Run:
     def _load(self, client, at):
         """POST for some seconds."""
         number = 0
-        while time.monotonic() < self.until:
+        until = time.monotonic() + self.job["seconds"]
+        while time.monotonic() < until:
             self._post(client, f"{at}-{number}", 0)
             number += 1
             time.sleep((at * 7 + number * 3) % 20 / 1000)

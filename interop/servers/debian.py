@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+
 PATIENCE = 300      # seconds for apt-get
 
 

@@ -74,7 +74,9 @@ def by_check(records):
 
 def problems(result, clients):
     """Return what must not be, as lines."""
-    found = []
+    found = [f"{part}, {client}: no POST was sent" for part in TRIALS
+             for client, told in result.get(part, {}).items()
+             if client in CLIENTS and not told["posts"]]
     for part in TRIALS:
         for client in clients:
             told = result.get(part, {}).get(client, {})
