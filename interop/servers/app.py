@@ -130,6 +130,11 @@ async def asgi(scope, receive, send):
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    idle = None     # seconds until an idle connection is closed
+
+    def handle_one_request(self):
+        super().handle_one_request()
+        self.connection.settimeout(self.idle)
 
     def do_GET(self):
         fields = {name.lower(): value for name, value in self.headers.items()}
@@ -235,7 +240,7 @@ def main(port, timeout, certificate=None, path=None):
         server = Server6(("::1", int(port[2:])), Handler)
     else:
         server = Server(("127.0.0.1", int(port)), Handler)
-    Handler.timeout = float(timeout) or None
+    Handler.idle = float(timeout) or None
     if certificate:
         server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.context.load_cert_chain(certificate)

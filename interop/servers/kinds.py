@@ -283,7 +283,8 @@ class Connect(Squid):
     """Squid's tunnel to a TLS server, which ends idle connections."""
 
     name, title = "connect", "Squid, CONNECT"
-    features = ANY
+    # Squid drops what a server said before it reset the connection.
+    features = ANY - {"413"}
 
     def __init__(self, setting):
         super().__init__(setting)

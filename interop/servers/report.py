@@ -17,9 +17,7 @@ ABOUT = {
     "pauses": "POSTs that failed: past the close + at the edge.",
     "pauses, TLS": "POSTs that failed: past the close + at the edge.",
     "limit": "POSTs that failed: past the close + at the edge.",
-    "reload": """\
-POSTs that failed: past the close + at the edge, where a new connection that
-the server closed unanswered counts, too.""",
+    "reload": "POSTs that failed: past the close + at the edge.",
     "cut": "Of 20 POSTs, so many were executed twice.",
     "checks": """\
 With the patched clients. "–" is what a server cannot do, or is not configured
@@ -32,10 +30,10 @@ HTTP clients against real servers that end idle connections, by
 *stock* and *patched* are http.client, and *handler* is
 PersistentConnectionHandler. *past*: the POST failed although the server's
 close had arrived before it was sent. *edge*: the close and the POST crossed,
-which no client can prevent; a client that then sends it again, as stock
-xmlrpc.client and curl do, fails less, and executes some POSTs twice. *twice*:
-the server executed it twice. *wrong*: another response than the one to the
-request.
+or a new connection was closed unanswered, which no client can prevent; a
+client that then sends it again, as stock xmlrpc.client and curl do, fails
+less, and has some POSTs executed twice. *twice*: the server executed it twice.
+*wrong*: another response than the one to the request.
 """
 
 
@@ -44,12 +42,10 @@ def figures(records, executed, mode):
     posts = [record for record in records
              if record.get("pause") is not None]
     failed = [record for record in posts if record["error"]]
-    # A new connection that a reloading server closes, and a cut that was
-    # asked for, are not the client's doing.
-    lost = [record for record in failed
-            if record["state"] == "open" and not record["fresh"]
-            or mode == "cuts"
-            or mode == "load" and record["fresh"]]
+    # A new connection that the server closes, and a cut that was asked for,
+    # are not the client's doing.
+    lost = [record for record in failed if record["state"] == "open"
+            or record["fresh"] or mode == "cuts"]
     past = [record for record in failed if record not in lost]
     return {
         "posts": len(posts), "past": len(past), "edge": len(lost),
@@ -58,8 +54,13 @@ def figures(records, executed, mode):
         "connections": records[-1]["connections"],
         "examples": sorted({record["wrong"] for record in posts
                             if record["wrong"]})[:2]
-        + sorted({record["error"] for record in past})[:2]
-        + sorted({record["error"] for record in lost})[:2]}
+        + sorted(set(map(explain, past)))[:2]
+        + sorted(set(map(explain, lost)))[:2]}
+
+
+def explain(record):
+    new = ", on a new connection" if record["fresh"] else ""
+    return f"{record['error']} ({record['state']} before{new})"
 
 
 def line(told):
