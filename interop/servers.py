@@ -5,7 +5,7 @@
     python3 interop/servers.py --list         the servers, and what is missing
 
 The interpreters are those of ./series, built first if need be.  A server is
-the machine's own, or comes from Debian's, PyPI's or npm's packages into
+the machine's own, or comes from Debian's or PyPI's packages into
 build/interop; nothing is installed.  All run on loopback addresses, end idle
 connections after a second, and have an application behind them that notes
 each POST it executes.  The clients are http.client and xmlrpc.client, stock

@@ -18,7 +18,7 @@ HTTPD_USER, HTTPD_GROUP = "nobody", "nogroup"
 BASIC = "user:$apr1$interop1$Yz1SVH4e3296LuDLKuG/C.\n"
 DIGEST = "user:here:%s\n" % hashlib.md5(
     b"user:here:secret", usedforsecurity=False).hexdigest()
-PATIENCE = 15       # seconds for a server to start
+PATIENCE = 30       # seconds for a server to start
 
 ANY = {"chunked", "chunked POST", "gzip", "HEAD", "204", "304", "redirect",
        "Expect, 100", "Expect, refused", "413", "pipelining"}
@@ -142,19 +142,28 @@ class Server:
         (self.home / "config").write_text(text, encoding="utf-8")
 
     def wait_started(self):
-        ports = [self.port] + [self.tls_port] * self.tls
         deadline = time.monotonic() + PATIENCE
-        while ports:
-            try:
-                socket.create_connection(("127.0.0.1", ports[0]), 1).close()
-                del ports[0]
-                continue
-            except OSError:
-                pass
+        while not (self.answers() and self.listens(self.tls_port)):
             if self.process.poll() is not None \
                     or time.monotonic() > deadline:
                 raise Missing(f"it does not start: {self.said()}")
             time.sleep(0.05)
+
+    def answers(self):
+        """Return whether it answers; some listen long before they do."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
+                sock.sendall(b"GET /text HTTP/1.0\r\n\r\n")
+                return bool(sock.recv(1))
+        except OSError:
+            return False
+
+    def listens(self, port):
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return True
+        except OSError:
+            return not self.tls
 
     def said(self):
         told = ""
