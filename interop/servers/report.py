@@ -30,11 +30,11 @@ HTTP clients against real servers that end idle connections, by
 *stock* and *patched* are http.client, and *handler* is
 PersistentConnectionHandler. *past*: the POST failed although the server's
 close had arrived before it was sent. *edge*: the close and the POST crossed,
-or a new connection was closed unanswered, which no client can prevent. A client
-that then sends it again fails less, and has some POSTs executed twice: stock
-xmlrpc.client and curl do so, and urllib3 through a proxy. *twice*: the server
-executed it twice. *wrong*: another response than the one to the request. The
-figures are the sums of all trials below.
+or a new connection was closed unanswered, which no client can prevent. A
+client that then sends it again fails less, and has some POSTs executed twice:
+stock xmlrpc.client and curl do so, and urllib3 through a proxy. *twice*: the
+server executed it twice. *wrong*: another response than the one to the
+request. The figures are the sums of all trials below.
 """
 
 
