@@ -294,6 +294,7 @@ class Connect(Squid):
     name, title = "connect", "Squid, CONNECT"
     # Squid drops what a server said before it reset the connection.
     features = ANY - {"413"}
+    cuts = True
 
     def __init__(self, setting):
         super().__init__(setting)
