@@ -27,7 +27,8 @@ them.)  Then the client sends another request.  These rules must hold:
   open       no descriptor is left open.
 
 Client and peer are in one thread: the peer acts when the client sends.  So
-there is no chance in it, and a timeout of a few milliseconds is enough.  The
+there is no chance in it, and a wait for the peer that has a timeout ends at
+once.  The
 default takes some minutes, --quick about one; there, every 24th offset and
 those around the edges of each part are tried.  Over TLS, the ways of reading
 take turns, except with --all.  An interpreter without the series can be tried
@@ -64,7 +65,7 @@ CERTIFICATE = next(filter(pathlib.Path.is_file, (
     TOP / "demo" / "cert.pem", TOP / "tools" / "demo_cert.pem")))
 HOST = "127.0.0.1"
 TIMEOUT = 0.004     # seconds; what the peer sends is here before the wait
-HUNG = 3            # seconds; a try that takes longer waits for ever
+HUNG = 10           # seconds; a try that takes longer waits for ever
 MOST_SHOWN = 10
 
 HAS_SERIES = hasattr(http.client, "ConnectionClosed")
@@ -82,7 +83,7 @@ INJECTED = b"\r\n\0x0 :;\t\xff9"
 
 
 class Hung(BaseException):
-    """The alarm: a try has not come to an end."""
+    """A wait has no limit, or a try does not come to an end."""
 
 
 # What is exchanged.
@@ -474,6 +475,7 @@ class Peer:
 
     def __init__(self, tls):
         self.context = None
+        self.scheme = "https" if tls else "http"
         if tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(CERTIFICATE)
@@ -533,8 +535,27 @@ class Peer:
         return respond(length_of(body), body=body)
 
 
+def get_timeout(timeout):
+    return Hung() if timeout is None else TimeoutError("timed out")
+
+
 class Socket(socket.socket):
-    """The client's socket; the peer acts when something was sent."""
+    """The client's socket; the peer acts when something was sent.
+
+    What the peer has to send is here then, so a wait would come to nothing.
+    """
+
+    def recv_into(self, *args):
+        timeout = self.gettimeout()
+        if timeout == 0:
+            return super().recv_into(*args)
+        self.setblocking(False)
+        try:
+            return super().recv_into(*args)
+        except BlockingIOError:
+            raise get_timeout(timeout) from None
+        finally:
+            self.settimeout(timeout)
 
     def send(self, *args):
         size = super().send(*args)
@@ -548,6 +569,18 @@ class Socket(socket.socket):
 
 class TLSSocket(ssl.SSLSocket):
     """The same over TLS."""
+
+    def read(self, *args):
+        timeout = self.gettimeout()
+        if timeout == 0:
+            return super().read(*args)
+        self.setblocking(False)
+        try:
+            return super().read(*args)
+        except ssl.SSLWantReadError:
+            raise get_timeout(timeout) from None
+        finally:
+            self.settimeout(timeout)
 
     def do_handshake(self, block=False):
         self.link = self.context.peer.links[-1]
@@ -610,7 +643,7 @@ class HTTP:
     def __init__(self, peer, way, context):
         self.peer = peer
         self.reader = READERS[way]
-        if context is None:
+        if peer.context is None:
             self.conn = http.client.HTTPConnection(HOST, peer.port)
         else:
             self.conn = http.client.HTTPSConnection(HOST, peer.port,
@@ -645,9 +678,7 @@ class Opener:
     """urllib.request, with the handler or without."""
 
     def __init__(self, peer, context, persistent):
-        self.peer = peer
-        scheme = "http" if context is None else "https"
-        self.url = f"{scheme}://{HOST}:{peer.port}"
+        self.url = f"{peer.scheme}://{HOST}:{peer.port}"
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         passwords.add_password(None, self.url, "user", "secret")
         handlers = [urllib.request.ProxyHandler({}),
@@ -657,7 +688,7 @@ class Opener:
             self.handler = urllib.request.PersistentConnectionHandler(
                 context=context)
             handlers.append(self.handler)
-        elif context is not None:
+        else:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         self.opener = urllib.request.build_opener(*handlers)
 
@@ -689,9 +720,8 @@ class RPC:
     """xmlrpc.client."""
 
     def __init__(self, peer, context):
-        scheme = "http" if context is None else "https"
         self.proxy = xmlrpc.client.ServerProxy(
-            f"{scheme}://{HOST}:{peer.port}/RPC2", context=context)
+            f"{peer.scheme}://{HOST}:{peer.port}/RPC2", context=context)
 
     def run(self, exchange, target, outcome):
         outcome.parts.append(self.proxy.first().encode())
@@ -742,7 +772,7 @@ class Lab:
         context = Context(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(CERTIFICATE)
         context.peer = self.peers[True]
-        self.contexts = {False: None, True: context}
+        self.client_context = context
         self.edges = {}
         self.unraisable = []
         sys.unraisablehook = lambda info: self.unraisable.append(
@@ -800,8 +830,7 @@ class Lab:
         broken = {}
         socket.create_connection = peer.connect
         signal.setitimer(signal.ITIMER_REAL, HUNG)
-        begun = time.monotonic()
-        client = make_client(each.way, peer, self.contexts[each.tls])
+        client = make_client(each.way, peer, self.client_context)
         try:
             self.try_it(each, plan, client, broken)
         except Hung:
@@ -810,8 +839,6 @@ class Lab:
             signal.setitimer(signal.ITIMER_REAL, 0)
             socket.create_connection = CREATE_CONNECTION
             client.close()
-        if time.monotonic() - begun > HUNG / 2:
-            broken.setdefault("wait", "it took seconds")
         if (each.fault == "none" and plan.exchange.kept
                 and len(peer.links) > 1 and each.way != "urlopen"):
             broken["kept"] = f"there were {len(peer.links)} connections"

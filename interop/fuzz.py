@@ -713,6 +713,7 @@ def write(tally, args, seconds):
         "python": platform.python_version(), "seed": args.seed,
         "h11": h11 and h11.__version__, "counts": dict(tally.counts),
         "rules": dict(tally.rules),
+        "found": [[number, rule] for number, rule, _ in tally.found],
         "cases_per_second": round(tally.counts["cases"] / seconds)}
     path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     text = ["# Made-up responses", "",
