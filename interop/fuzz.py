@@ -25,8 +25,9 @@ know then what is late; so there, it arrives before the request.
 
 What a case is depends on --seed and its number alone: --case N runs and shows
 one.  Client and server are in one thread.  What breaks a rule is made as short
-as possible before it is shown.  The exit status is 0 if every rule held.  An
-interpreter without the series can be tried as well.
+as possible before it is shown.  Ctrl-C ends the run; what was done until then
+is reported.  The exit status is 0 if every rule held.  An interpreter without
+the series can be tried as well.
 """
 
 import argparse
@@ -108,8 +109,9 @@ SPACES = [(40, b" "), (8, b""), (2, b"\t"), (2, b"  "), (1, b"\x0b"),
 CODINGS = [(30, b"chunked"), (3, b"Chunked"), (2, b"chunked, chunked"),
            (2, b"identity"), (2, b"gzip, chunked"), (2, b"chunked, identity"),
            (1, b"identity, chunked"), (1, b'"chunked"'), (1, b"chunked;q=1"),
-           (1, b"xchunked"), (1, b"chunke"), (1, b"chunked,"), (1, b", chunked"),
-           (1, b""), (1, b"chunked\x0b"), (1, b"\x00chunked")]
+           (1, b"xchunked"), (1, b"chunke"), (1, b"chunked,"),
+           (1, b", chunked"), (1, b""), (1, b"chunked\x0b"),
+           (1, b"\x00chunked")]
 CONNECTIONS = [b"keep-alive", b"close", b"Close", b"close, TE", b"x, close",
                b"upgrade", b"keep-alive, close", b"", b"\tclose\t", b'"close"']
 OTHER_FIELDS = [
@@ -656,6 +658,7 @@ def run_all(args):
             pool = stack.enter_context(
                 multiprocessing.get_context("fork").Pool(args.jobs))
             results = pool.imap_unordered(run_job, jobs)
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         for number, each in enumerate(results, 1):
             tally.merge(each)
             show_progress(tally, args, number, len(jobs),
