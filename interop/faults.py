@@ -778,6 +778,7 @@ class Lab:
         sys.unraisablehook = lambda info: self.unraisable.append(
             f"{info.exc_value!r} was ignored")
         warnings.simplefilter("error", ResourceWarning)
+        warnings.simplefilter("ignore", UserWarning)    # of a spoilt realm
         signal.signal(signal.SIGALRM, self.alarm)
 
     @staticmethod
@@ -1115,11 +1116,12 @@ def write(results, args):
              "rules": dict(rules)}
             for group, offsets, wrong, rules, _ in results]
     kept["patched" if HAS_SERIES else "stock"] = {
-        "python": platform.python_version(), "rows": rows}
+        "python": platform.python_version(), "step": args.step, "rows": rows}
     lines = ['{']
     for number, (side, result) in enumerate(kept.items()):
         lines += [f' {json.dumps(side)}: {{"python": '
-                  f'{json.dumps(result["python"])}, "rows": [']
+                  f'{json.dumps(result["python"])}, "step": {result["step"]}, '
+                  '"rows": [']
         lines.append(",\n".join(f"  {json.dumps(row)}"
                                 for row in result["rows"]))
         lines.append(" ]}" + "," * (number + 1 < len(kept)))
@@ -1140,7 +1142,9 @@ def render(kept):
         tries, wrong = (sum(row[key] for row in rows)
                         for key in ("offsets", "wrong"))
         text += ["", f"## {side}, CPython {result['python']}", "",
-                 f"{tries:,} tries, {wrong:,} wrong; rules broken: "
+                 ("Every offset" if result["step"] == 1 else
+                  f"One in {result['step']} offsets, and those at the edges")
+                 + f": {tries:,} tries, {wrong:,} wrong; rules broken: "
                  + (", ".join(f"{rule} {count:,}" for rule, count
                               in rules.most_common()) or "none") + "."]
         for head, key in (("exchange", lambda row: row["exchange"]),
@@ -1195,9 +1199,8 @@ def parse():
     args.only = parse_only(args.only)
     if args.only is None or not list(get_groups(args.only)):
         parser.error("there is no such try; see --list")
-    if args.write and (args.quick or any(
-            part is not None for part in args.only)):
-        parser.error("--write is for a whole run")
+    if args.write and any(part is not None for part in args.only):
+        parser.error("--write is for all exchanges")
     return args
 
 
