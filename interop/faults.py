@@ -876,7 +876,8 @@ class Lab:
         else:
             if data != peer.token:
                 broken["foreign"] = f"it got {data!r}"
-        if max(map(len, peer.seen.values()), default=0) > 1:
+        if (max(map(len, peer.seen.values()), default=0) > 1
+                and not leads_elsewhere(plan, peer)):
             broken["twice"] = "a request was sent twice"
         if peer.is_garbled:
             broken["twice"] = "a request was sent inside another one"
@@ -894,6 +895,12 @@ def count_descriptors():
 def get_state(each, plan, peer):
     return read_strictly(peer.sent[peer.key], plan.exchange.method,
                          plan.fault.act == "cut")
+
+
+def leads_elsewhere(plan, peer):
+    """Tell whether a 401 or redirect may not lead to the second request."""
+    return (plan.is_pair and peer.key == 0 and plan.fault.act != "cut"
+            and plan.offset < plan.pieces[0][1].index(b"\r\n\r\n") + 4)
 
 
 def is_to_be_repeated(each, plan, peer):
@@ -923,11 +930,9 @@ def judge(each, plan, peer, outcome):
     if plan.is_pair and peer.key == 0 and is_right:
         return None
     allowed = ANY + RPC_ERRORS * (is_rpc and plan.fault.act != "cut")
-    is_other = (plan.is_pair and peer.key == 0 and plan.fault.act != "cut"
-                and plan.offset < plan.pieces[0][1].index(b"\r\n\r\n") + 4)
-    if is_other:        # it leads elsewhere, or nowhere
+    if leads_elsewhere(plan, peer):
         allowed += (ValueError,)
-    if state.kind == "unsound" or is_other:
+    if state.kind == "unsound" or leads_elsewhere(plan, peer):
         if error is None or isinstance(error, allowed):
             return None
         return f"it got {show(outcome)}"
@@ -1112,55 +1117,66 @@ def summarize(results):
 def write(results, args):
     path = RESULTS / "faults.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
-    rows = [{**group._asdict(), "offsets": offsets, "wrong": wrong,
-             "rules": dict(rules)}
-            for group, offsets, wrong, rules, _ in results]
+    rows = {}
+    for group, offsets, wrong, rules, _ in results:
+        if offsets:
+            row = f"{'TLS' if group.tls else 'plain'}: {group.exchange}: " + (
+                group.fault)
+            rows.setdefault(row, {})[group.way] = [offsets, wrong, *(
+                [dict(rules)] if rules else [])]
     kept["patched" if HAS_SERIES else "stock"] = {
         "python": platform.python_version(), "step": args.step, "rows": rows}
-    lines = ['{']
-    for number, (side, result) in enumerate(kept.items()):
-        lines += [f' {json.dumps(side)}: {{"python": '
-                  f'{json.dumps(result["python"])}, "step": {result["step"]}, '
-                  '"rows": [']
-        lines.append(",\n".join(f"  {json.dumps(row)}"
-                                for row in result["rows"]))
-        lines.append(" ]}" + "," * (number + 1 < len(kept)))
-    path.write_text("\n".join([*lines, "}", ""]))
+    lines = []
+    for side, result in sorted(kept.items()):
+        rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}"
+                          for name, row in result["rows"].items())
+        lines.append(f' {json.dumps(side)}: {{"python": '
+                     f'{json.dumps(result["python"])}, "step": '
+                     f'{result["step"]}, "rows": {{\n{rows}\n }}}}')
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     path.with_suffix(".md").write_text(render(kept))
+
+
+def read_rows(result):
+    """Return (tls, exchange, fault, way, offsets, wrong, rules) of each."""
+    return [(kind == "TLS", exchange, fault, way, *row[:2],
+             row[2] if row[2:] else {})
+            for name, ways in result["rows"].items()
+            for kind, exchange, fault in [name.split(": ")]
+            for way, row in ways.items()]
 
 
 def render(kept):
     """Return the tables in Markdown."""
     text = ["# Faults at every offset", "",
             "Written by `interop/faults.py --write`. A cell is how many tries "
-            "went wrong, of how many;", "`faults.json` has each client."]
+            "went wrong, of how many.", "`faults.json` has, for each exchange "
+            "and fault, each client: offsets, wrong."]
     for side, result in sorted(kept.items()):
-        rows = result["rows"]
+        rows = read_rows(result)
         rules = collections.Counter()
         for row in rows:
-            rules.update(row["rules"])
-        tries, wrong = (sum(row[key] for row in rows)
-                        for key in ("offsets", "wrong"))
+            rules.update(row[6])
+        tries, wrong = (sum(row[at] for row in rows) for at in (4, 5))
         text += ["", f"## {side}, CPython {result['python']}", "",
                  ("Every offset" if result["step"] == 1 else
                   f"One in {result['step']} offsets, and those at the edges")
                  + f": {tries:,} tries, {wrong:,} wrong; rules broken: "
                  + (", ".join(f"{rule} {count:,}" for rule, count
                               in rules.most_common()) or "none") + "."]
-        for head, key in (("exchange", lambda row: row["exchange"]),
-                          ("client", lambda row: row["way"]),):
+        for head, at in ("exchange", 1), ("client", 3):
             for tls in (False, True):
-                text += ["", *tabulate(head, key, tls, rows)]
+                text += ["", *tabulate(head, at, tls, rows)]
     return "\n".join([*text, ""])
 
 
-def tabulate(head, key, tls, rows):
+def tabulate(head, at, tls, rows):
     cells = collections.defaultdict(lambda: [0, 0])
     for row in rows:
-        if row["tls"] == tls:
-            cell = cells[key(row), row["fault"]]
-            cell[0] += row["wrong"]
-            cell[1] += row["offsets"]
+        if row[0] == tls:
+            cell = cells[row[at], row[2]]
+            cell[0] += row[5]
+            cell[1] += row[4]
     faults = [name for name in FAULTS
               if any(fault == name for _, fault in cells)]
     yield f"| {head}{', TLS' * tls} | " + " | ".join(faults) + " |"
