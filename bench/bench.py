@@ -87,7 +87,7 @@ def run(args):
 
 def interpreters(line):
     """Return (line, {"stock": path, "patched": path})."""
-    from tools import build     # which imports git and more
+    from tools.interpreters import build    # which imports git and more
     base, patched = build.patched(line)
     return base.line, {"stock": base.interpreter_at("base", "stock"),
                        "patched": patched}
