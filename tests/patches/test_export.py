@@ -72,11 +72,11 @@ def exported(patches, capsys, submitter):
 
 def test_git_am(base, exported, tmp_path, made):
     out = exported(tmp_path / "out", "3.15")
-    assert "3 patches for CPython 3.15.2, and 0000-order.md" in out
-    assert "Doc, Misc: as in patches/" in out
+    assert "3 patches for CPython 3.15.2, and 0000-cover-letter.txt" in out
+    assert "The parts for Doc and Misc are as in patches/: " in out
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [
-        "0000-order.md",
+        "0000-cover-letter.txt", "0000-order.md",
         "0001-skip-interim.patch", "0001-skip-interim.pr.md",
         "0002-probe.issue.md", "0002-probe.patch", "0002-probe.pr.md",
         "0003-probe-everywhere.patch", "0003-probe-everywhere.pr.md",
@@ -125,6 +125,12 @@ def test_texts(base, exported, patches, tmp_path):
     assert "(Contributed by Zoë Sender in " in (
         out / "whatsnew.rst").read_text("utf-8")
     assert "\nZoë Sender\n" in (out / "ACKS.txt").read_text("utf-8")
+    cover = (out / "0000-cover-letter.txt").read_text("utf-8")
+    assert "\nFrom: Zoë Sender <zoe@example.org>\n" in cover
+    assert "PATCH 0/3]" in cover and "    gh-2: Look before sending\n" in cover
+    # Neither has anything about patches that are not exported.
+    assert "| channel |" not in (out / "0000-order.md").read_text("utf-8")
+    assert ".. channel\n" not in (out / "whatsnew.rst").read_text("utf-8")
     (patches / "pr" / "probe.md").unlink()
     with pytest.raises(Failure, match="probe.md cannot be read: "):
         exported(tmp_path / "again", "3.15")

@@ -88,17 +88,16 @@ def test_form():
 
 
 def test_order_of_submission():
-    """Nothing is submitted before what it stands on, or needs more."""
+    """Each patch comes after what it stands on, and the table names that."""
     text = (ROOT / "patches" / "pr" / "order.md").read_text("utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]]
             for line in text.splitlines() if line.startswith("| ")][1:]
-    steps = {name: int(step) for step, name, *_ in rows}
-    for _, name, _, needed, _ in rows:
-        named = {one for one in NAMES
-                 if re.search(rf"(?<![\w-]){one}(?![\w-])", needed)}
-        assert named <= STANDS_ON.get(name, set()), name
+    places = {row[1]: place for place, row in enumerate(rows)}
+    assert sorted(places) == sorted(NAMES)
+    for _, name, _, stands_on, _, _ in rows:
+        assert stands_on == (", ".join(NEAREST.get(name, ())) or "–"), name
         for one in STANDS_ON.get(name, ()):
-            assert steps[one] <= steps[name], (name, one)
+            assert places[one] < places[name], (name, one)
 
 
 def test_names_of_other_patches():

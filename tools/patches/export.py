@@ -7,7 +7,7 @@ checkout is named.  The author is the one that git's configuration names.
 
 Beside each patch is the text of its pull request (*.pr.md), and of its
 issue where there is none yet (*.issue.md).  0000-order.md says in which
-order to submit them.  With --dep3, DIR is a quilt series for a package
+order to submit them; 0000-cover-letter.txt is for all of them.  With --dep3, DIR is a quilt series for a package
 instead: patches with DEP-3 headers, and the file series.
 """
 
@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import email.utils
 import re
+import textwrap
 from pathlib import Path
 
 from tools.common import Failure, known_line, need_program
@@ -25,6 +26,10 @@ from tools.patches import needs, series, targets
 from tools.patches.mails import DIFF
 
 ISSUES = "https://github.com/python/cpython/issues/"
+
+# What belongs to one patch, in order.md and in whatsnew.rst.
+_ROW = re.compile(rb"^\| [0-9] \| ([a-z-]+) \|.*\n", re.MULTILINE)
+_ITEM = re.compile(rb"^\.\. ([a-z-]+)\n\n\* .*\n(?:  .*\n)*\n?", re.MULTILINE)
 
 
 def add_arguments(parser):
@@ -56,10 +61,10 @@ def run(args):
     for name, content in files.items():
         (folder / name).write_bytes(content)
     print(f"{folder}: {len(patches)} patches for CPython {version}, and "
-          + ("series" if args.dep3 else "0000-order.md"))
+          + ("series" if args.dep3 else "0000-cover-letter.txt"))
     if target.excludes:
-        print(f"{', '.join(target.left_out)}: as in patches/, as that "
-              f"CPython came without")
+        print(f"The parts for {' and '.join(target.left_out)} are as in "
+              f"patches/: that CPython came without these folders")
     return 0
 
 
@@ -135,9 +140,17 @@ def _submission(patches, mails, author, version):
     """Return {name: content} of what is sent upstream."""
     texts = patches[0].folder / "pr"
     told = [series.metadata(mail)[0] for mail in mails]
+    names = {patch.name for patch in patches}
+
+    def keep(found):
+        return found[0] if found[1].decode() in names else b""
+
     files = {
-        "0000-order.md": _text(texts / "order.md"),
-        "whatsnew.rst": _text(texts / "whatsnew.rst", author=author[0]),
+        # Not *.patch: git am takes it for a patch that is broken.
+        "0000-cover-letter.txt": _cover(texts, patches, told, version),
+        "0000-order.md": _ROW.sub(keep, _text(texts / "order.md")),
+        "whatsnew.rst": _ITEM.sub(
+            keep, _text(texts / "whatsnew.rst", author=author[0])),
         "ACKS.txt": _text(texts / "acks.txt", author=author[0])}
     closing = _text(texts / "disclosure.md")
     for number, (patch, mail) in enumerate(zip(patches, mails), 1):
@@ -150,6 +163,20 @@ def _submission(patches, mails, author, version):
         if issue.exists():
             files[f"{name}.issue.md"] = _text(issue)
     return files
+
+
+def _cover(texts, patches, told, version):
+    listing = "\n".join(f"  {patch.name}\n    {headers['Subject']}"
+                        for patch, headers in zip(patches, told))
+    disclosure = textwrap.fill(_text(texts / "disclosure.md").decode(), 72,
+                               break_on_hyphens=False)
+    return _text(
+        texts / "cover.txt", zero="0" * 40, date=told[-1]["Date"],
+        author=f"{told[-1]['Author']} <{told[-1]['Email']}>",
+        none="0" * len(str(len(patches))), count=len(patches),
+        # A checkout's folder is nobody else's business.
+        version=version.partition(" in ")[0], listing=listing,
+        disclosure=disclosure + "\n")
 
 
 def _text(path, **fields):
