@@ -185,7 +185,7 @@ def posts(lab, pythons, size, _):
     """POSTs after an idle close: {way to close: {side: outcome}}."""
     say(f"posts: {size.posts} after every kind of idle close")
     return {label: {
-        side: {"failed": len(outcome.failures), "twice": outcome.twice,
+        side: {"failed": len(outcome.failures), "twice": outcome.figures[2],
                "tries": outcome.count, "flawless": outcome.flawless}
         for side, outcome in zip(SIDES, outcomes)}
         for label, outcomes in demo.trials(pythons, size.posts)}
