@@ -751,7 +751,7 @@ class Channel:
         deadline = timeout and time.monotonic() + timeout
         rounds = 0
         while rounds < MAX_EMPTY:
-            if self.received[:1] in (b"\r", b"\n"):
+            if self.received and self.received[0] in b"\r\n":
                 self.received = self.received.lstrip(b"\r\n")
             if len(self.received) > known or self.ended:
                 break
@@ -922,7 +922,7 @@ def wait(sock, timeout, *, to_write=False):
     """
     if hasattr(type(sock), "pending") and sock.pending():
         return True             # TLS has it, not the system
-    if timeout is not None:
+    if timeout:
         timeout = min(max(timeout, 0), _MAX_TIMEOUT)
     if not hasattr(select, "poll"):
         return any(select.select([sock], [sock] * to_write, [], timeout))
