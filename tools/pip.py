@@ -78,11 +78,14 @@ def install_into(folders, python, version):
 
 def _fetch(version, scratch):
     """Let pip fetch the wheel of a pip for *version*; return its path."""
-    _call(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-          "--disable-pip-version-check", "--only-binary=:all:",
-          "--retries=1", f"--python-version={version}", f"--dest={scratch}",
-          "pip")
-    return next(map(str, Path(scratch).glob("pip-*.whl")), None)
+    # A program of interop/ may be run by an interpreter without pip.
+    for python in sys.executable, "python3":
+        if _call(python, "-m", "pip", "download", "--quiet", "--no-deps",
+                 "--disable-pip-version-check", "--only-binary=:all:",
+                 "--retries=1", f"--python-version={version}",
+                 f"--dest={scratch}", "pip") is None:
+            return next(map(str, Path(scratch).glob("pip-*.whl")), None)
+    return None
 
 
 def _call(*argv):
@@ -92,6 +95,8 @@ def _call(*argv):
             list(map(str, argv)), cwd=os.sep, env=environment(), text=True,
             errors="replace", stdin=subprocess.DEVNULL, capture_output=True,
             timeout=_PATIENCE)
+    except OSError as exc:
+        return str(exc)
     except subprocess.TimeoutExpired:
         return f"no end after {_PATIENCE} s"
     if done.returncode == 0:
