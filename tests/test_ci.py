@@ -31,6 +31,7 @@ def top(tmp_path):
     shutil.copy(RUN, top / ".ci" / "run")
     for name, text in (
             ("series", SERIES), (".ci/docs", "#!/bin/sh\necho docs: built\n"),
+            (".ci/attacks", "#!/bin/sh\necho every rule held\n"),
             (".ci/from-source", "#!/bin/sh\necho Result: SUCCESS\n")):
         (top / name).write_text(text)
         (top / name).chmod(0o755)
@@ -52,11 +53,11 @@ def run(top, **extra):
 def test_sum(top):
     status, lines, err = run(top)
     assert status == 0, err
-    assert lines[-1] == "125 passed, 0 failed, 3 skipped"
+    assert lines[-1] == "126 passed, 0 failed, 3 skipped"
     assert lines[-2].startswith("ci: all of it, 0 min ")
     parts = [line.split()[1].strip(",") for line in lines
              if line.startswith("ci: ") and line.endswith(" s")]
-    assert parts == ["test", "docs", "refleaks", "from-source", "each-patch",
+    assert parts == ["test", "attacks", "docs", "refleaks", "from-source", "each-patch",
                      "all"]
     assert "test own" in lines
     assert err.splitlines() == [
@@ -66,18 +67,18 @@ def test_sum(top):
 
 @pytest.mark.parametrize("part, text, last", [
     ("test", "echo '9 passed, 2 failed, 0 skipped'\nexit 1\n",
-     "34 passed, 2 failed, 2 skipped"),
+     "35 passed, 2 failed, 2 skipped"),
     # A failure that was not counted, and output that ends early.
     ("test", "echo '9 passed, 0 failed, 0 skipped'\nexit 1\n",
-     "34 passed, 1 failed, 2 skipped"),
+     "35 passed, 1 failed, 2 skipped"),
     ("refleaks", "echo 'no packages' >&2; exit 1\n",
-     "105 passed, 1 failed, 2 skipped"),
-    (".ci/docs", "#!/bin/sh\nexit 3\n", "124 passed, 1 failed, 3 skipped"),
+     "106 passed, 1 failed, 2 skipped"),
+    (".ci/docs", "#!/bin/sh\nexit 3\n", "125 passed, 1 failed, 3 skipped"),
     (".ci/from-source", "#!/bin/sh\nexit 1\n",
-     "124 passed, 1 failed, 3 skipped"),
+     "125 passed, 1 failed, 3 skipped"),
     ("each-patch", "echo 'no line was run'\n"
      "echo '0 passed, 0 failed, 0 skipped'\nexit 1\n",
-     "122 passed, 1 failed, 2 skipped"),
+     "123 passed, 1 failed, 2 skipped"),
 ])
 def test_failing_part(top, part, text, last):
     """It fails the whole, and the others are run."""

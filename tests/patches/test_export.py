@@ -37,7 +37,7 @@ def patches(patches):
     """The fake series with the texts that the real one has for all."""
     (patches / "pr" / "issues").mkdir(parents=True)
     for path in TEXTS.iterdir():
-        if path.stem in ("order", "whatsnew", "acks", "disclosure"):
+        if path.stem in ("cover", "order", "whatsnew", "acks", "disclosure"):
             shutil.copy(path, patches / "pr")
     for name in faketree.NAMES:
         (patches / "pr" / f"{name}.md").write_text(f"About {name}.\n")

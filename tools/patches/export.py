@@ -2,13 +2,15 @@
 
 The patches in DIR apply to that line with "git am DIR/*.patch", numbered
 so that this takes them in order, and have three lines of context again,
-whatever patches/ has.  LINE is the newest, unless it or a
-checkout is named.  The author is the one that git's configuration names.
+whatever patches/ has.  LINE is the newest, unless it or a checkout is named.
+The author is the one that git's configuration names.
 
 Beside each patch is the text of its pull request (*.pr.md), and of its
 issue where there is none yet (*.issue.md).  0000-order.md says in which
-order to submit them; 0000-cover-letter.txt is for all of them.  With --dep3, DIR is a quilt series for a package
-instead: patches with DEP-3 headers, and the file series.
+order to submit them; 0000-cover-letter.txt is for all of them.
+
+With --dep3, DIR is a quilt series for a package instead: patches with DEP-3
+headers, and the file series.
 """
 
 import argparse
