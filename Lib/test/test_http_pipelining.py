@@ -206,6 +206,7 @@ class PermissionTests(PipeliningTestCase):
         self.assertEqual(received.read(), b"/a")
         self.check_bodies(conn, b"/b")
 
+    # Guard: without pipelining, a request is refused, too.
     def test_response_class_with_its_own_reader(self):
         conn = self.begin(answer_with_target)
         conn.response_class = OwnReader
