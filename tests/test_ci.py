@@ -88,7 +88,7 @@ def test_failing_part(top, part, text, last):
     assert lines[-1] == last
     told, = [line for line in lines if "FAILED" in line]
     assert told.startswith(f"ci: {os.path.basename(part)} FAILED, 0 min ")
-    assert sum(line.startswith("ci: ") for line in lines) == 11
+    assert sum(line.startswith("ci: ") for line in lines) == 13
 
 
 def test_not_run(top):
@@ -100,7 +100,7 @@ def test_not_run(top):
         "echo '9 passed, 0 failed, 0 skipped; NOT RUN: 3.13'\n")
     status, lines, _ = run(top)
     assert status == 0
-    assert lines[-1] == ("23 passed, 0 failed, 1 skipped; NOT RUN: 3.14 "
+    assert lines[-1] == ("24 passed, 0 failed, 1 skipped; NOT RUN: 3.14 "
                          "(test), 3.13 (refleaks)")
 
 
