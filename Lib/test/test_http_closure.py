@@ -297,7 +297,7 @@ class TLS13Tests(ClosureTestCase):
                 self.assertTrue(poller.poll(support.SHORT_TIMEOUT * 1000))
                 self.assertEqual(self.post(conn), b"fresh")
 
-    # Guard: over another connection, the handshake would fail, too.
+    # Over another connection, the handshake would fail, too.
     def test_alert(self):
         with Peer(tls=self.tls) as peer:
             peer.server_context.verify_mode = ssl.CERT_REQUIRED
