@@ -202,6 +202,7 @@ class ResultTests(XMLRPCTestCase):
                 raised.set()
                 self.assertEqual(proxy.good(), number)
 
+    # Guard: http.client does not use that connection again.
     def test_interrupt(self):
         class Transport(xmlrpc.client.Transport):
             calls = 0
