@@ -1,5 +1,6 @@
 """This project's own series: its form, its views, its NEWS entries."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import faketree
 from tools.common import ROOT, build_dir
 from tools.interpreters import build
-from tools.patches import needs, series, targets, views
+from tools.patches import needs, series, targets, variants, views
 from tools.suites import modules, regrtest
 
 README = "This is Python version 3.15.2\n"
@@ -59,6 +60,24 @@ def test_one_news_entry_each(patches):
                    if path.startswith("Misc/NEWS.d/next/")]
         code = any(path.startswith("Lib/") for path in patch.files)
         assert len(entries) == 1 or not code, (patch.name, entries)
+
+
+def test_variants_for_main(patches):
+    """Each says for which change it stands, as main's text is not here."""
+    for path in (ROOT / "patches" / "main").glob("*.diff"):
+        head, diffs = series.split(path.read_bytes(), path.name)
+        assert [diff.path for diff in diffs] == [variants.CLIENT]
+        assert b"unverified" in head
+        replaced, = [diff.text for diff
+                     in series.find(path.stem, patches).diffs()
+                     if diff.path == variants.CLIENT]
+        lines = replaced.splitlines(keepends=True)[4:]
+        changed = b"".join(line for line in lines if line[:1] in b"+-")
+        digest = hashlib.sha256(changed).hexdigest()
+        assert digest.encode() in head, (
+            f"{path.stem}.patch has changed since patches/main/{path.name} "
+            f"was made; make it again: see patches/README.md, then write "
+            f"{digest} into it")
 
 
 def test_blurb_takes_the_news_entries(patches, tmp_path):

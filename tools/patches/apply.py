@@ -4,6 +4,9 @@ A git checkout gets a new branch with one commit per patch, checked out; the
 branch that was checked out stays as it was.  Any other source tree is changed
 in place.
 
+If http.client is that of CPython's main, patches/main/ has variants of some
+patches, which is said; they could not be tried on main itself.
+
 A patch that is there already, as upstream took it, is skipped, which is
 said.  If nothing is left to be done, that is an error: the exit status is 1.
 """
@@ -15,7 +18,7 @@ import subprocess
 from tools import git
 from tools.common import Failure, need_program, say
 from tools.cpython.trees import Tree
-from tools.patches import needs, series
+from tools.patches import needs, series, variants
 from tools.places import uninterrupted
 
 BRANCH = "persistent-http"
@@ -83,6 +86,7 @@ def _to_checkout(tree, patches, branch):
         raise Failure(f"{branch} is no possible name for a branch; use "
                       f"another one: --branch NAME")
     start = git.commit_id(top, "HEAD")
+    patches = variants.fitting(patches, top, start)
     with series.Stack(top, start, tree.line,
                       committer=_committer(top)) as stack:
         count = _stack_up(stack, tree, patches)
@@ -159,6 +163,7 @@ def _check_out(top, branch, commit):
 
 def _in_place(tree, patches):
     with tree.shadow(patches) as repo:
+        patches = variants.fitting(patches, repo, "base")
         with series.Stack(repo, "base", tree.line) as stack:
             count = _stack_up(stack, tree, patches)
         diff = git.git("diff-tree", "-p", "--binary", "--no-renames", "base",

@@ -9,7 +9,7 @@ import argparse
 import contextlib
 
 from tools.common import LINES, Failure, known_line, need_program
-from tools.patches import needs, placement, series, targets
+from tools.patches import needs, placement, series, targets, variants
 
 APPLIES, FAILS, BEHIND, HELD = "applies", "FAILS", "-", "is there"
 
@@ -59,6 +59,7 @@ class Column:
         self.target = target
         self.words = []
         self.failure = None
+        patches = variants.fitting(patches, target.repo, target.start)
         with series.Stack(target.repo, target.start, target.line,
                           target.excludes) as stack:
             held = stack.held(patches)
