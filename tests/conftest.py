@@ -1,5 +1,6 @@
 """Fixtures: a fake tree and a fake series, made once, copied where used."""
 
+import argparse
 import shutil
 
 import pytest
@@ -41,3 +42,14 @@ def repo(made, tmp_path):
 def tree(tmp_path):
     """The fake tree without git."""
     return faketree.plain_tree(tmp_path / "tree")
+
+
+@pytest.fixture
+def call(capsys):
+    """Call a verb's module; return (exit status, what it printed)."""
+    def run(module, *args):
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        status = module.run(parser.parse_args([*map(str, args)]))
+        return status, capsys.readouterr().out
+    return run

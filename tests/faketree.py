@@ -21,25 +21,12 @@ class HTTPResponse:
         self.status = status
         self.reason = reason.strip()
         self.version = version
-
-    def close(self):
-        fp = self.fp
         self.fp = None
-        fp.close()
 
 
 class HTTPConnection:
 
     auto_open = 1
-
-    def connect(self):
-        self.sock = socket.create_connection((self.host, self.port))
-
-    def close(self):
-        sock = self.sock
-        if sock:
-            self.sock = None
-            sock.close()
 
     def send(self, data):
         if self.sock is None:
@@ -48,21 +35,9 @@ class HTTPConnection:
 '''
 
 REQUEST = '''\
-"""Requests."""
-
-import http.client
-
-
 def urlopen(url, data=None):
     opener = build_opener()
     return opener.open(url, data)
-
-
-def build_opener(*handlers):
-    opener = OpenerDirector()
-    for handler in handlers:
-        opener.add_handler(handler)
-    return opener
 
 
 class OpenerDirector:
@@ -80,23 +55,11 @@ class BasicTest(unittest.TestCase):
 
     def test_close(self):
         self.assertTrue(True)
-
-
-if __name__ == "__main__":
-    unittest.main()
 '''
 
 DOC = '''\
 HTTP client
 ===========
-
-.. method:: HTTPConnection.connect()
-
-   Connect to the server.
-
-.. method:: HTTPConnection.close()
-
-   Close the connection to the server.
 
 .. method:: HTTPConnection.send(data)
 
@@ -111,51 +74,53 @@ PATCHLEVEL = '''\
 
 NAMES = ("skip-interim", "probe", "probe-everywhere")
 
-AUTHOR = {
-    "GIT_AUTHOR_NAME": "Ada Example", "GIT_AUTHOR_EMAIL": "ada@example.org",
-    "GIT_COMMITTER_NAME": "Ada Example",
-    "GIT_COMMITTER_EMAIL": "ada@example.org",
-}
+AUTHOR = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
+          for what, value in (("NAME", "Ada Example"),
+                              ("EMAIL", "ada@example.org"))}
 
 
 def environment(**extra):
     """The environment for a git whose configuration is nobody's."""
     env = {name: value for name, value in os.environ.items()
            if not name.startswith("GIT_")}
-    env.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull,
-               GIT_CONFIG_NOSYSTEM="1", HOME=os.devnull)
-    env.update(AUTHOR)
-    env.update(extra)
-    return env
+    return {**env, "GIT_CONFIG_GLOBAL": os.devnull, "HOME": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1", **extra}
 
 
-def git(repo, *args, check=True, **extra):
+def git(repo, *args, **extra):
     """Run a plain git in *repo*; return its output as text."""
     return subprocess.run(
-        ["git", "-C", str(repo), *map(str, args)], check=check,
-        env=environment(**extra), stdin=subprocess.DEVNULL,
+        ["git", "-C", str(repo), *map(str, args)], check=True,
+        env=environment(**AUTHOR, **extra), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
 
 
 def write(top, name, text):
     path = Path(top) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())
+    path.write_text(text, "utf-8")
 
 
 def edit(top, name, old, new):
-    path = Path(top) / name
-    text = path.read_bytes().decode()
+    text = (Path(top) / name).read_text("utf-8")
     assert text.count(old) == 1, (name, old)
-    path.write_bytes(text.replace(old, new).encode())
+    write(top, name, text.replace(old, new))
 
 
-def commit(repo, message, *options, date="2026-01-02T03:04:05+00:00"):
-    """Commit everything that changed; return the commit's id."""
+def commit(repo, message, *, tag=None, date="2026-01-02T03:04:05+00:00"):
+    """Commit everything that changed, and tag it; return its id."""
     git(repo, "add", "--all")
-    git(repo, "commit", "--quiet", "-m", message, *options,
+    git(repo, "commit", "--quiet", "-m", message,
         GIT_AUTHOR_DATE=date, GIT_COMMITTER_DATE=date)
+    if tag:
+        git(repo, "tag", "--force", tag)
     return git(repo, "rev-parse", "HEAD").strip()
+
+
+def change(repo, name, old, new, *, tag=None):
+    """Edit one file and commit it."""
+    edit(repo, name, old, new)
+    commit(repo, f"changed {name}", tag=tag)
 
 
 def plain_tree(top, version=(3, 13, 15), *, docs=True):
@@ -175,8 +140,7 @@ def checkout(top, version=(3, 13, 15), *, docs=True):
     """Make the tree a git repository with the tag base."""
     plain_tree(top, version, docs=docs)
     git(top, "init", "--quiet", "--initial-branch=main")
-    commit(top, "base")
-    git(top, "tag", "base")
+    commit(top, "base", tag="base")
     return Path(top)
 
 
@@ -227,46 +191,39 @@ def commit_series(repo):
     return ids
 
 
-def write_series(repo, folder):
+def write_series(repo, folder, names=NAMES):
     """Write the commits base..HEAD of *repo* as a series into *folder*."""
-    folder.mkdir(parents=True, exist_ok=True)
     ids = git(repo, "rev-list", "--reverse", "base..HEAD").split()
-    for name, one in zip(NAMES, ids):
-        mail = git(repo, "format-patch", "--stdout", "-1", "--no-signature",
-                   "--zero-commit", "--full-index", one)
-        (folder / f"{name}.patch").write_bytes(mail.encode())
-    write(folder, "series", "".join(f"{name}.patch\n" for name in NAMES))
+    for name, one in zip(names, ids):
+        write(folder, f"{name}.patch", git(
+            repo, "format-patch", "--stdout", "-1", "--no-signature",
+            "--zero-commit", "--full-index", one))
+    write(folder, "series", "".join(f"{name}.patch\n" for name in names))
 
 
 def project(top, patches):
     """Write a project of its own: this command line, another series."""
-    top.mkdir(parents=True)
-    shutil.copy(ROOT / "series", top / "series")
     for room in "tools", "demo", "bench":
         shutil.copytree(ROOT / room, top / room,
                         ignore=shutil.ignore_patterns("__pycache__",
                                                       "results"))
+    shutil.copy(ROOT / "series", top / "series")
     shutil.copytree(patches, top / "patches")
     return top
 
 
 def snapshot(top):
     """Return everything that is in a folder, to compare it later."""
-    found = {}
-    for path in sorted(Path(top).rglob("*")):
-        if ".git" in path.relative_to(top).parts[:1] or path.is_dir():
-            continue
-        found[str(path.relative_to(top))] = (
-            path.read_bytes(), path.stat().st_mode)
-    return found
+    return {str(path.relative_to(top)):
+            (path.read_bytes(), path.stat().st_mode)
+            for path in sorted(Path(top).rglob("*"))
+            if ".git" not in path.relative_to(top).parts[:1]
+            and path.is_file()}
 
 
 def series(project, *args, cwd=None, **extra):
     """Run ./series of a project; return CompletedProcess with text."""
-    env = {**environment(), **extra}
-    for name in AUTHOR:
-        env.pop(name, None)
     return subprocess.run(
         [sys.executable, str(project / "series"), *map(str, args)],
-        cwd=cwd, env={**env, **extra}, stdin=subprocess.DEVNULL,
+        cwd=cwd, env=environment(**extra), stdin=subprocess.DEVNULL,
         capture_output=True, text=True)
