@@ -14,20 +14,20 @@ def made(tmp_path_factory):
     top = tmp_path_factory.mktemp("made")
     repo = faketree.checkout(top / "repo")
     faketree.commit_series(repo)
-    faketree.write_series(repo, top / "patches")
+    shutil.copytree(faketree.SERIES, top / "patches")
     return top
 
 
 @pytest.fixture
-def patches(made, tmp_path):
+def patches(tmp_path):
     """The folder of the fake series, this test's own."""
-    return shutil.copytree(made / "patches", tmp_path / "patches")
+    return shutil.copytree(faketree.SERIES, tmp_path / "patches")
 
 
 @pytest.fixture
-def project(made, tmp_path):
+def project(tmp_path):
     """A project of its own with the fake series: run ./series there."""
-    return faketree.project(tmp_path / "project", made / "patches")
+    return faketree.project(tmp_path / "project", faketree.SERIES)
 
 
 @pytest.fixture

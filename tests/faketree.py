@@ -1,4 +1,7 @@
-"""A tiny CPython-like tree, and a series of three patches for it."""
+"""A tiny CPython-like tree, and the series of three patches for it.
+
+The patches are in tests/series.
+"""
 
 import os
 import shutil
@@ -72,6 +75,7 @@ PATCHLEVEL = '''\
 #define PY_MICRO_VERSION        %d
 '''
 
+SERIES = ROOT / "tests" / "series"
 NAMES = ("skip-interim", "probe", "probe-everywhere")
 
 AUTHOR = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
@@ -144,55 +148,14 @@ def checkout(top, version=(3, 13, 15), *, docs=True):
     return Path(top)
 
 
-def edit_interim(top):
-    edit(top, "Lib/http/client.py", "        self.status = status\n",
-         "        if status == 103:\n"
-         "            return self.begin()\n"
-         "        self.status = status\n")
-    edit(top, "Lib/test/test_httplib.py", "    def test_close(self):\n",
-         "    def test_interim(self):\n"
-         "        self.assertTrue(True)\n\n"
-         "    def test_close(self):\n")
-    write(top, "Misc/NEWS.d/next/Library/2026-01-02.gh-issue-1.abc.rst",
-          "Interim responses are skipped.\n")
-
-
-def edit_probe(top):
-    write(top, "Lib/http/_probe.py",
-          '"""Look."""\n\n\ndef is_alive(sock):\n    return True\n')
-    write(top, "Lib/test/test_http_probe.py", TEST)
-    edit(top, "Lib/http/client.py", "        self.sock.sendall(data)\n",
-         "        self.probe()\n        self.sock.sendall(data)\n")
-    edit(top, "Doc/library/http.client.rst", "   Send data to the server.\n",
-         "   Look, then send data to the server.\n")
-
-
-def edit_everywhere(top):
-    edit(top, "Lib/http/_probe.py", "    return True\n",
-         "    return sock is not None\n")
-    edit(top, "Lib/urllib/request.py", "    return opener.open(url, data)\n",
-         "    return opener.open(url, data=data)\n")
-
-
-EDITS = (
-    (edit_interim, "gh-1: Skip interim responses\n\nOf every kind.  Naïve"),
-    (edit_probe, "gh-2: Look before sending"),
-    (edit_everywhere, "gh-3: Look everywhere\n\nIn two paragraphs.\n\nSo."),
-)
-
-
-def commit_series(repo):
-    """Commit the three patches' changes in *repo*; return their ids."""
-    ids = []
-    for day, (change, message) in enumerate(EDITS, 1):
-        change(repo)
-        ids.append(commit(repo, message,
-                          date=f"2026-02-0{day}T10:00:00+01:00"))
-    return ids
+def commit_series(repo, *names):
+    """Commit the patches of the fake series, or those named, in *repo*."""
+    git(repo, "am", "--quiet", "--committer-date-is-author-date",
+        *(SERIES / f"{name}.patch" for name in names or NAMES))
 
 
 def write_series(repo, folder, names=NAMES):
-    """Write the commits base..HEAD of *repo* as a series into *folder*."""
+    """Write the commits after base as patches, with the list of *names*."""
     ids = git(repo, "rev-list", "--reverse", "base..HEAD").split()
     for name, one in zip(names, ids):
         write(folder, f"{name}.patch", git(

@@ -80,7 +80,7 @@ def test_newer_than_known(project, tmp_path):
 @pytest.mark.parametrize("plain", [False, True])
 def test_merged_upstream(project, made, repo, plain):
     """In the middle; the release has moved its NEWS entry elsewhere."""
-    faketree.edit_probe(repo)
+    faketree.commit_series(repo, "probe")
     change(repo, "Doc/library/http.client.rst", "Look, then send",
            "Look (in version 3.15), then send")
     if plain:
@@ -105,47 +105,48 @@ def test_inside_a_git_command(project, repo, tmp_path):
     assert git(repo, "rev-list", "--count", "main..") == "3\n"
 
 
-@pytest.fixture
-def configure(tmp_path):
+def settings(tmp_path, text):
     """Write a user's settings; return the variable that names them."""
-    def write_settings(settings):
-        path = tmp_path / "gitconfig"
-        for key, value in settings.items():
-            git(tmp_path, "config", "--file", path, key, value)
-        return {"GIT_CONFIG_GLOBAL": str(path)}
-    return write_settings
+    write(tmp_path, "gitconfig", text)
+    return {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
 
 
-def test_hostile_settings(project, repo, tmp_path, configure):
+def test_hostile_settings(project, repo, tmp_path):
     for name in ("pre-commit", "applypatch-msg", "post-checkout",
                  "reference-transaction"):
         write(tmp_path, f"hooks/{name}", "#!/bin/sh\necho hook\nexit 1\n")
         (tmp_path / "hooks" / name).chmod(0o755)
-    done = applied(project, repo, **configure({
-        "commit.gpgSign": "true", "gpg.program": "/bin/false",
-        "core.hooksPath": tmp_path / "hooks",
-        "apply.whitespace": "error-all", "apply.ignoreWhitespace": "change",
-        "i18n.commitEncoding": "latin-1", "color.ui": "always",
-        "init.templateDir": "/nowhere", "user.useConfigOnly": "true",
-        "user.name": "Grace", "user.email": "grace@example.org"}))
+    done = applied(project, repo, **settings(tmp_path, f"""\
+[user] name = Grace
+       email = grace@example.org
+       useConfigOnly = true
+[core] hooksPath = {tmp_path}/hooks
+[commit] gpgSign = true
+[gpg] program = /bin/false
+[apply] whitespace = error-all
+        ignoreWhitespace = change
+[i18n] commitEncoding = latin-1
+[color] ui = always
+[init] templateDir = /nowhere
+"""))
     assert "hook" not in done.stderr
     assert git(repo, "log", "--format=%cn <%ce> %an", "main..") == (
         "Grace <grace@example.org> Ada Example\n" * 3)
     assert git(repo, "status", "--porcelain") == ""
 
 
-def test_autocrlf(project, repo, configure):
+def test_autocrlf(project, repo, tmp_path):
     """A checkout with CRLF gets them too, its commits do not."""
-    settings = configure({"core.autocrlf": "true"})
+    crlf = settings(tmp_path, "[core] autocrlf = true\n")
     shutil.rmtree(repo / "Lib")
-    git(repo, "checkout", "--", ".", **settings)
+    git(repo, "checkout", "--", ".", **crlf)
     assert b"\r\n" in (repo / CLIENT).read_bytes()
-    applied(project, repo, **settings)
+    applied(project, repo, **crlf)
     for name in CLIENT, PROBE:
         content = (repo / name).read_bytes()
         assert content.count(b"\r\n") == content.count(b"\n") > 0
     assert "\r" not in git(repo, "show", f"HEAD:{PROBE}")
-    assert git(repo, "status", "--porcelain", **settings) == ""
+    assert git(repo, "status", "--porcelain", **crlf) == ""
 
 
 def test_no_user_name(project, repo):

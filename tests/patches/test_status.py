@@ -41,8 +41,7 @@ def test_failure(lines, show):
 
 
 def test_merged_upstream(lines, show):
-    faketree.edit_interim(lines["3.14"])
-    faketree.commit(lines["3.14"], "gh-1 (#7)")
+    faketree.commit_series(lines["3.14"], "skip-interim")
     code, out = show("3.14")
     assert code == 0
     assert out.splitlines()[1] == "skip-interim      is there"
