@@ -1,6 +1,5 @@
 """./series test: what is counted, what is proven, what is said."""
 
-import os
 import sys
 
 import pytest
@@ -14,11 +13,10 @@ from tools.interpreters import build
 from tools.patches import series
 from tools.suites import eachpatch, local, modules, regrtest, test
 
-FAKE = os.path.join(os.path.dirname(__file__), "fakepython.py")
-
 FEATURE, OLD = "Lib/feature.py", "Lib/test/test_httplib.py"
-HEADER = "import feature\nimport unittest\n\n\nclass Tests(unittest.TestCase):\n"
+HEADER = "import feature, unittest\nclass Tests(unittest.TestCase):\n"
 
+OLD_TEST = "    def test_old(self): pass\n"
 GOOD = """\
     def test_it(self):
         self.assertEqual(feature.one(), 1)
@@ -35,18 +33,20 @@ class Base(stock.Base):
     """A line with an interpreter that is this one, and a tiny library."""
 
     def interpreter_at(self, commit, name, *, debug=False):
-        tree = self.place / name
-        worktrees.move(self.repo, tree, commit)
+        lib = self.place / name / "Lib"
+        worktrees.move(self.repo, lib.parent, commit)
+        # The tests of the tiny library come before those of this Python.
+        write(lib, "sitecustomize.py",
+              f"import test\ntest.__path__.insert(0, '{lib}/test')\n")
         return program(self.place / f"{name}.sh", (
-            f"exec '{sys.executable}' '{FAKE}' '{tree}' \"$@\""))
+            f"PYTHONPATH='{lib}' exec '{sys.executable}' \"$@\""))
 
 
 @pytest.fixture
 def repo(tmp_path):
     """The tiny library; each commit after base is a patch."""
     repo = tmp_path / "repo"
-    write(repo, "Lib/test/__init__.py", "")
-    write(repo, OLD, HEADER + "    def test_old(self):\n        pass\n")
+    write(repo, OLD, HEADER + OLD_TEST)
     write(repo, FEATURE, "def zero():\n    return 0\n")
     git(repo, "init", "--quiet", "--initial-branch=main")
     faketree.commit(repo, "base", tag="base")
@@ -73,8 +73,8 @@ def run(repo, tmp_path, monkeypatch, call):
     monkeypatch.setattr(series, "ROOT", tmp_path)
     monkeypatch.setattr(modules, "STOCK", ("test_httplib",))
     monkeypatch.setattr(modules, "build_dir", lambda: tmp_path / "build")
-    monkeypatch.setattr(eachpatch, "TIMEOUT", 1)
-    monkeypatch.setattr(eachpatch, "ALONE", 1)
+    monkeypatch.setattr(eachpatch, "TIMEOUT", 2)
+    monkeypatch.setattr(eachpatch, "ALONE", 2)
 
     def verb(*args):
         subjects = git(repo, "log", "--reverse", "--format=%s", "base..")
@@ -96,17 +96,22 @@ def add_two(repo):
     add_feature(repo, GOOD.replace("one", "two"), "two")
 
 
-def test_suite(repo, run):
+def test_suite(repo, run, monkeypatch):
+    """The line, then tests/, and the sum."""
+    monkeypatch.setattr(local, "python", lambda: "python")
+    monkeypatch.setattr(local, "run", lambda python, log: (
+        regrtest.Counts(7, 0, 1), []))
     add_feature(repo, GOOD + """
     @unittest.skip("resource 'network' is not enabled")
-    def test_net(self):
-        pass
+    def test_net(self): pass
 """)
-    status, lines = run("3.15", "--no-local")
+    status, lines = run("3.15")
     assert status == 0
     assert lines[0].startswith(
         "3.15.2 own:                    1 passed, 0 failed, 1 skipped in ")
-    assert lines[-1] == "2 passed, 0 failed, 1 skipped"
+    assert lines[-2:] == [
+        "tests/:                        7 passed, 0 failed, 1 skipped",
+        "9 passed, 0 failed, 2 skipped"]
 
 
 def test_lines_that_cannot_be_had(repo, run):
@@ -124,7 +129,7 @@ def test_lines_that_cannot_be_had(repo, run):
 
 
 @pytest.mark.parametrize("body, said", [
-    ("    def test_wrong(self):\n        self.fail()\n",
+    ("    def test_wrong(self): self.fail()\n",
      "test_feature_one.Tests.test_wrong"),
     ("    def test_part(self):\n        for number in range(2):\n"
      "            with self.subTest(number=number):\n"
@@ -133,11 +138,10 @@ def test_lines_that_cannot_be_had(repo, run):
     ("    import nothing_of_that_name\n",
      "test_feature_one failed (uncaught exception)"),
     ("    raise unittest.SkipTest('no need')\n",
-     "test_feature_one could not run: skipped -- no need"),
-    ("    @unittest.skip('needs ssl')\n    def test_tls(self):\n"
-     "        pass\n",
+     "test_feature_one could not run: skipped"),
+    ("    @unittest.skip('needs ssl')\n    def test_tls(self): pass\n",
      "test_feature_one.Tests.test_tls could not run: needs ssl"),
-    ("    @classmethod\n    def setUpClass(cls):\n        1 / 0\n\n" + GOOD,
+    ("    @classmethod\n    def setUpClass(cls): 1 / 0\n" + GOOD,
      "setUpClass of test_feature_one.Tests"),
 ])
 def test_failure_and_what_cannot_run(repo, run, body, said):
@@ -170,7 +174,13 @@ def test_only(repo, run):
         run("3.15", "--only", "three")
 
 
-def test_refleaks(repo, run):
+def test_refleaks(repo, run, monkeypatch):
+    suite = regrtest.run
+
+    def without_debug(python, names, log, *, options, timeout):
+        assert options == ["-R", "3:3"]
+        return suite(python, names, log)
+    monkeypatch.setattr(regrtest, "run", without_debug)
     add_feature(repo, GOOD)
     status, lines = run("3.15", "--refleaks")
     assert status == 0 and lines[0].startswith("3.15.2 refleaks:")
@@ -205,27 +215,29 @@ def test_each_patch(repo, run):
         self.assertEqual(feature.zero(), 0)
 """)
     add_two(repo)
+    # Documentation alone concerns no test module, so none is run.
+    write(repo, "Doc/howto/feature.rst", "Feature HOWTO\n")
+    faketree.commit(repo, "how-to")
     lines, wrong = proven(run)
     assert wrong == []
-    assert "one without:                   4 passed, 0 failed, 0 skipped" in (
-        lines)
-    assert "two without:                   1 passed, 0 failed, 0 skipped" in (
-        lines)
+    assert [text for text in lines if " without:" in text] == [
+        "one without:                   4 passed, 0 failed, 0 skipped",
+        "two without:                   1 passed, 0 failed, 0 skipped"]
+    assert not any(text.startswith("how-to") for text in lines)
     lines, wrong = proven(run, "--only", "two")
     assert wrong == []
     assert not any(text.startswith("one ") for text in lines)
 
 
 def test_each_patch_with_a_test_in_an_old_module(repo, run):
-    add_feature(repo, "    def test_old(self):\n        pass\n\n" + GOOD,
-                module=OLD)
+    add_feature(repo, OLD_TEST + GOOD, module=OLD)
     lines, wrong = proven(run)
     assert wrong == []
     assert lines[-1] == "3 passed, 0 failed, 0 skipped"
 
 
 @pytest.mark.parametrize("body, said", [
-    ("    def test_old(self):\n        feature.zero()\n",
+    ("    def test_old(self): feature.zero()\n",
      "test_feature_one.Tests.test_old passes without the patch: it tests "
      "nothing new, or needs a comment above it: # Guard: why"),
     ("    # Guard: nothing\n" + GOOD,
@@ -234,24 +246,13 @@ def test_each_patch_with_a_test_in_an_old_module(repo, run):
     ("    from feature import one\n\n" + GOOD,
      "test_feature_one cannot be imported without the patch, and a failed "
      "import proves nothing: import what is new in the tests"),
-    ("    @classmethod\n    def setUpClass(cls):\n"
-     "        from feature import one\n\n" + GOOD,
+    ("    @classmethod\n    def setUpClass(cls): feature.one\n" + GOOD,
      "test_feature_one.Tests.test_it does not get to run without the patch: "
      "what is set up for it fails, which proves nothing"),
 ])
 def test_each_patch_finds(repo, run, body, said):
     add_feature(repo, body)
     assert proven(run)[1] == [said]
-
-
-def test_each_patch_that_is_documentation_alone(repo, run):
-    """No test module is concerned, so none is run."""
-    add_feature(repo, GOOD)
-    write(repo, "Doc/howto/feature.rst", "Feature HOWTO\n")
-    faketree.commit(repo, "how-to")
-    lines, wrong = proven(run)
-    assert wrong == []
-    assert not [text for text in lines if text.startswith("how-to")]
 
 
 def test_each_patch_suite_fails_in_between(repo, run):
@@ -287,17 +288,6 @@ class Again(Plain):
 
 
 # tests/, with pytest
-
-def test_local(repo, run, monkeypatch):
-    add_feature(repo, GOOD)
-    monkeypatch.setattr(local, "python", lambda: "python")
-    monkeypatch.setattr(local, "run", lambda python, log: (
-        regrtest.Counts(7, 0, 1), []))
-    status, lines = run("3.15")
-    assert status == 0
-    assert lines[-2:] == ["tests/:                        7 passed, 0 failed,"
-                          " 1 skipped", "9 passed, 0 failed, 1 skipped"]
-
 
 @pytest.mark.parametrize("text, counts, said", [
     ("import pytest\n@pytest.mark.skip\ndef test_a(): pass\n"
