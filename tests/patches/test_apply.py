@@ -11,9 +11,24 @@ from faketree import change, edit, git, series, snapshot, write
 CLIENT, PROBE = "Lib/http/client.py", "Lib/http/_probe.py"
 
 
-def refused(project, *args, **kwargs):
+def run(project, *args, **kwargs):
+    """Run apply; nothing is left in the temporary folder."""
+    scratch = project.parent / "scratch"
+    scratch.mkdir(exist_ok=True)
+    done = series(project, "apply", *args, TMPDIR=str(scratch), **kwargs)
+    assert list(scratch.iterdir()) == []
+    return done
+
+
+def applied(project, *args, **kwargs):
+    done = run(project, *args, **kwargs)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def refused(project, *args):
     """Run apply, which has to fail; return its one line."""
-    done = series(project, "apply", *args, **kwargs)
+    done = run(project, *args)
     assert (done.returncode, done.stdout) == (1, ""), done
     # Notices may come first; the failure is one line, and the last.
     assert "Traceback" not in done.stderr
@@ -31,12 +46,6 @@ def state(repo):
             (repo / ".git" / "HEAD").read_text())
 
 
-def applied(project, *args, **kwargs):
-    done = series(project, "apply", *args, **kwargs)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 # What it is for.
 
 def test_checkout(project, repo):
@@ -46,9 +55,11 @@ def test_checkout(project, repo):
     assert git(repo, "branch", "--show-current") == "persistent-http\n"
     assert git(repo, "status", "--porcelain") == ""
     assert git(repo, "rev-parse", "main") == git(repo, "rev-parse", "base")
-    assert git(repo, "log", "--reverse", "--format=%s", "main..") == (
-        "gh-1: Skip interim responses\ngh-2: Look before sending\n"
-        "gh-3: Look everywhere\n")
+    assert git(repo, "log", "--format=%s, by %an, %cn", "main..") == (
+        "gh-3: Look everywhere, by Ada Example, series\n"
+        "gh-2: Look before sending, by Ada Example, series\n"
+        "gh-1: Skip interim responses, by Ada Example, series\n")
+    assert "git has no user.name and user.email" in done.stderr
     assert (repo / PROBE).read_text().endswith("not None\n")
 
 
@@ -70,11 +81,10 @@ def test_plain_tree(project, tree, made):
     assert snapshot(tree) == snapshot(made / "repo")
 
 
-def test_newer_than_known(project, tmp_path):
-    repo = faketree.checkout(tmp_path / "main", (3, 16, 0))
-    done = applied(project, repo)
+def test_newer_than_known(project, tree):
+    set_version(tree, 3, 16, 0)
     assert ("is 3.16.0, newer than 3.15: trying the patches for 3.15"
-            in done.stderr)
+            in applied(project, tree).stderr)
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -147,21 +157,6 @@ def test_autocrlf(project, repo, tmp_path):
         assert content.count(b"\r\n") == content.count(b"\n") > 0
     assert "\r" not in git(repo, "show", f"HEAD:{PROBE}")
     assert git(repo, "status", "--porcelain", **crlf) == ""
-
-
-def test_no_user_name(project, repo):
-    done = applied(project, repo)
-    assert "git has no user.name and user.email" in done.stderr
-    assert git(repo, "log", "-1", "--format=%cn %an") == (
-        "series Ada Example\n")
-
-
-def test_nothing_is_left_in_the_temporary_folder(project, repo, tmp_path):
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    applied(project, repo, TMPDIR=str(scratch))
-    refused(project, repo, TMPDIR=str(scratch))
-    assert list(scratch.iterdir()) == []
 
 
 # What is refused.
