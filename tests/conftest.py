@@ -7,6 +7,8 @@ import pytest
 
 import faketree
 
+collect_ignore = ["tree"]
+
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):

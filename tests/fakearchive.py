@@ -91,9 +91,8 @@ class FakeArchive:
         """
         lib = f"./usr/lib/python{line}"
         self.add(suite, f"python{line}", version, {
-            f"{lib}/http/__init__.py": "",
-            f"{lib}/http/client.py": faketree.CLIENT,
-            f"{lib}/urllib/request.py": faketree.REQUEST,
+            **files_of(faketree.TREE / "Lib/http", f"{lib}/http"),
+            **files_of(faketree.TREE / "Lib/urllib", f"{lib}/urllib"),
             f"{lib}/os.py": f"version = '{version}'\n",
             f"{lib}/sitecustomize.py": None,
             f"{lib}/lib-dynload/_x.so": "module",
@@ -101,8 +100,8 @@ class FakeArchive:
             "./usr/lib/some-triplet/libc.so.6": "libc",
             "./usr/lib/some-triplet/ld-some.so.1": "loader",
             f"./usr/share/doc/python{line}/copyright": "text"})
-        self.add(suite, f"libpython{line}-testsuite", version, {
-            f"{lib}/test/test_httplib.py": faketree.TEST})
+        self.add(suite, f"libpython{line}-testsuite", version,
+                 files_of(faketree.TREE / "Lib/test", f"{lib}/test"))
         self.add(suite, f"python{line}-dbg", version, {
             f"./usr/bin/python{line}d": PYTHON % line,
             f"./usr/bin/python{line}-dbg": (f"python{line}d",)})
@@ -119,9 +118,8 @@ class FakeArchive:
         tree = faketree.plain_tree(self.top / f"source-{version}",
                                    tuple(map(int, plain.split("."))))
         add_build(tree)
-        return self.add(suite, f"python{line}", version, {
-            f"Python-{plain}/{path.relative_to(tree)}": path.read_bytes()
-            for path in tree.rglob("*") if path.is_file()}, "sources")
+        return self.add(suite, f"python{line}", version,
+                        files_of(tree, f"Python-{plain}"), "sources")
 
 
 def enter(tmp_path, monkeypatch):
@@ -143,31 +141,14 @@ def enter(tmp_path, monkeypatch):
 
 def add_build(tree):
     """Give a source tree a configure that makes a pretended CPython."""
-    faketree.write(tree, "configure", CONFIGURE)
-    (tree / "configure").chmod(0o755)
+    shutil.copy(faketree.TREE / "configure", tree)
     faketree.write(tree, "Python/main.c", "int main;\n")
 
 
-# It writes what is asked for into Makefile; "make" then makes an
-# interpreter that prints its line, and counts how often it was called.
-CONFIGURE = """\
-#!/bin/sh
-echo "configure $*" >> ../built
-for arg; do
-  case $arg in --prefix=*) prefix=${arg#--prefix=};; esac
-done
-cat > Makefile <<END
-BINDIR=$prefix/bin
-LDVERSION=3.13
-all:
-\techo make >> ../built
-\t@if grep -q broken ../Python/main.c; then \\
-\t  echo "../Python/main.c:1:1: error: broken"; exit 1; fi
-\tprintf '#!/bin/sh\\necho 3.13\\n' > python
-\tchmod +x python
-\ttouch main.o
-END
-"""
+def files_of(folder, name):
+    """Return {path below *name*: content} of the files in a folder."""
+    return {f"{name}/{path.relative_to(folder)}": path.read_bytes()
+            for path in folder.rglob("*") if path.is_file()}
 
 
 def write_tar(path, files):

@@ -1,7 +1,4 @@
-"""A tiny CPython-like tree, and the series of three patches for it.
-
-The patches are in tests/series.
-"""
+"""The tiny CPython of tests/tree, and its series of tests/series."""
 
 import os
 import shutil
@@ -11,69 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CLIENT = '''\
-"""A client."""
-
-import socket
-
-
-class HTTPResponse:
-
-    def begin(self):
-        version, status, reason = self._read_status()
-        self.status = status
-        self.reason = reason.strip()
-        self.version = version
-        self.fp = None
-
-
-class HTTPConnection:
-
-    auto_open = 1
-
-    def send(self, data):
-        if self.sock is None:
-            self.connect()
-        self.sock.sendall(data)
-'''
-
-REQUEST = '''\
-def urlopen(url, data=None):
-    opener = build_opener()
-    return opener.open(url, data)
-
-
-class OpenerDirector:
-    pass
-'''
-
-TEST = '''\
-import unittest
-
-
-class BasicTest(unittest.TestCase):
-
-    def test_begin(self):
-        self.assertTrue(True)
-
-    def test_close(self):
-        self.assertTrue(True)
-'''
-
-DOC = '''\
-HTTP client
-===========
-
-.. method:: HTTPConnection.send(data)
-
-   Send data to the server.
-'''
-
-PATCHLEVEL = '''\
-#define PY_MAJOR_VERSION        %d
-#define PY_MINOR_VERSION        %d
-#define PY_MICRO_VERSION        %d
-'''
+TREE = ROOT / "tests" / "tree"
+TEST = (TREE / "Lib/test/test_httplib.py").read_text()
 
 SERIES = ROOT / "tests" / "series"
 NAMES = ("skip-interim", "probe", "probe-everywhere")
@@ -127,17 +63,20 @@ def change(repo, name, old, new, *, tag=None):
     commit(repo, f"changed {name}", tag=tag)
 
 
+def set_version(top, *version):
+    write(top, "Include/patchlevel.h", "".join(
+        f"#define PY_{part}_VERSION {number}\n" for part, number
+        in zip(("MAJOR", "MINOR", "MICRO"), version)))
+
+
 def plain_tree(top, version=(3, 13, 15), *, docs=True):
     """Write the tree; without *docs*, as binary packages have it."""
-    write(top, "Lib/http/__init__.py", "")
-    write(top, "Lib/http/client.py", CLIENT)
-    write(top, "Lib/urllib/request.py", REQUEST)
-    write(top, "Lib/test/test_httplib.py", TEST)
+    shutil.copytree(TREE / "Lib", top / "Lib")
     if docs:
-        write(top, "Include/patchlevel.h", PATCHLEVEL % version)
-        write(top, "Doc/library/http.client.rst", DOC)
-        write(top, "Misc/ACKS", "Everyone\n")
-    return Path(top)
+        shutil.copytree(TREE / "Doc", top / "Doc")
+        shutil.copytree(TREE / "Misc", top / "Misc")
+        set_version(top, *version)
+    return top
 
 
 def checkout(top, version=(3, 13, 15), *, docs=True):
@@ -145,7 +84,7 @@ def checkout(top, version=(3, 13, 15), *, docs=True):
     plain_tree(top, version, docs=docs)
     git(top, "init", "--quiet", "--initial-branch=main")
     commit(top, "base", tag="base")
-    return Path(top)
+    return top
 
 
 def commit_series(repo, *names):

@@ -82,7 +82,7 @@ def test_plain_tree(project, tree, made):
 
 
 def test_newer_than_known(project, tree):
-    set_version(tree, 3, 16, 0)
+    faketree.set_version(tree, 3, 16, 0)
     assert ("is 3.16.0, newer than 3.15: trying the patches for 3.15"
             in applied(project, tree).stderr)
 
@@ -170,10 +170,6 @@ def test_what_is_no_tree(project, tmp_path):
         f"series: {link} is a link to {tmp_path}/gone, which does not exist;")
 
 
-def set_version(repo, *version):
-    write(repo, "Include/patchlevel.h", faketree.PATCHLEVEL % version)
-
-
 def edit_client(repo):
     edit(repo, CLIENT, "import socket", "import socket  # mine")
 
@@ -208,9 +204,9 @@ CONFLICT = (r"probe-everywhere does not apply to 3.13 at "
 
 
 @pytest.mark.parametrize("kind, do, branch, said", [
-    ("checkout", lambda repo: set_version(repo, 3, 13, 14), "x",
+    ("checkout", lambda repo: faketree.set_version(repo, 3, 13, 14), "x",
      "is CPython 3.13.14; the series needs 3.13.15 or newer$"),
-    ("plain", lambda repo: set_version(repo, 2, 7, 18), "x",
+    ("plain", lambda repo: faketree.set_version(repo, 2, 7, 18), "x",
      "is CPython 2.7.18; the series needs "),
     ("checkout", edit_client, "x", DIRTY),
     ("checkout", stage_client, "x", DIRTY),
