@@ -43,19 +43,14 @@ def patches(patches):
 
 
 @pytest.fixture
-def submitter(monkeypatch, tmp_path):
-    """Write the settings of the user who exports."""
+def exported(base, patches, call, tmp_path, monkeypatch):
+    """Export to a folder; return what is printed."""
+    write(tmp_path, "gitconfig", "[user] name = Zoë Sender\n"
+          "[user] email = zoe@example.org\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.delenv("EMAIL", raising=False)
     monkeypatch.chdir(tmp_path)
-    return lambda text: write(tmp_path, "gitconfig", f"[user]\n{text}")
-
-
-@pytest.fixture
-def exported(base, patches, call, submitter):
-    """Export to a folder; return what is printed."""
-    submitter("name = Zoë Sender\nemail = zoe@example.org\n")
 
     def run(*args):
         status, out = call(export, *args, "--patches", patches)
@@ -86,8 +81,7 @@ def test_git_am(exported, out, tmp_path):
     whole = faketree.checkout(tmp_path / "whole", (3, 14, 9))
     change(whole, CLIENT, "import socket\n", "import socket\nimport ssl\n")
     am(whole, out)
-    text = (whole / CLIENT).read_text()
-    assert "import ssl\n" in text and "self.probe()" in text
+    assert "self.probe()" in (whole / CLIENT).read_text()
     assert "Look, then" in (whole / "Doc/library/http.client.rst").read_text()
 
 
@@ -104,14 +98,7 @@ def test_same_as_apply(exported, out, project, repo, tmp_path):
     assert git(repo, "log", "-1", "--format=%an <%ae>") == f"{AUTHOR}\n"
 
 
-def test_without(exported, out, repo):
-    said = exported(out, "--without", "skip-interim")
-    assert "2 patches for CPython 3.14.9" in said
-    assert (out / "0001-probe.pr.md").exists()
-    am(repo, out)
-
-
-def test_texts(exported, patches, out):
+def test_texts(exported, patches, tmp_path, out):
     exported(out)
     text = (out / "0002-probe.pr.md").read_text()
     assert text.startswith("# gh-2: Look before sending\n\nAbout probe.\n")
@@ -126,6 +113,9 @@ def test_texts(exported, patches, out):
     news = (out / "whatsnew.rst").read_text("utf-8")
     assert ".. channel\n" not in news
     assert ".. probe\n\n* Look.\n  (Contributed by Zoë Sender in 2.)\n" in news
+    said = exported(tmp_path / "rest", "--without", "probe-everywhere")
+    assert "2 patches for CPython 3.14.9" in said
+    assert not (tmp_path / "rest/0003-probe-everywhere.pr.md").exists()
 
 
 def test_context_is_back(exported, patches, out, repo):
@@ -161,9 +151,9 @@ def test_dep3(exported, tree, made, out):
 
 
 @pytest.mark.parametrize("settings", [
-    "", "name = Zoë\n", "email = zoe@example.org\n"])
-def test_no_author(exported, submitter, out, settings):
-    submitter(settings)
+    "", "[user] name = Zoë\n", "[user] email = zoe@example.org\n"])
+def test_no_author(exported, tmp_path, out, settings):
+    write(tmp_path, "gitconfig", settings)
     with pytest.raises(Failure, match="git does not know who submits"):
         exported(out)
     assert not out.exists()

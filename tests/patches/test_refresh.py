@@ -17,8 +17,8 @@ LIBRARY = "Doc/library/http.client.rst"
 def work(made, tmp_path, monkeypatch, lines):
     """The working tree of 3.13 with the series committed."""
     top = shutil.copytree(made / "repo", tmp_path / "source")
-    monkeypatch.setattr(targets, "working_tree",
-                        lambda line: top if line == "3.13" else None)
+    monkeypatch.setattr(targets, "working_tree", lambda line: (
+        top if line == "3.13" and top.exists() else None))
     return top
 
 
@@ -42,18 +42,13 @@ def reword(repo, message):
     git(repo, "commit", "--quiet", "--amend", "-m", message)
 
 
-def squash(repo, subject):
-    """Do what the help says: commit --fixup, then autosquash."""
-    git(repo, "commit", "--quiet", "--all", "--fixup", f":/{subject}")
-    git(repo, "rebase", "--quiet", "--interactive", "--autosquash", "base",
-        GIT_SEQUENCE_EDITOR="true")
-
-
 def test_round_trip(project, work, refreshed, tmp_path):
-    """Edit, fixup, autosquash, refresh: patches and views follow."""
+    """Do what the help says: patches and views follow."""
     before = snapshot(project)
     edit(work, PROBE, '"""Look."""', '"""Look first."""')
-    squash(work, "Look before")
+    git(work, "commit", "--quiet", "--all", "--fixup", ":/Look before")
+    git(work, "rebase", "--quiet", "--interactive", "--autosquash", "base",
+        GIT_SEQUENCE_EDITOR="true")
     told = refreshed()
     assert "skip-interim      unchanged\n" in told
     assert "probe             changed\n" in told
@@ -75,11 +70,10 @@ def test_repeats(project, work, refreshed):
     """The same commits give the same bytes, whenever and wherever."""
     before = snapshot(project)
     git(work, "rebase", "--quiet", "--force-rebase", "base")
-    for key, value in {
-            "diff.noprefix": "true", "format.signature": "mine",
-            "format.headers": "X-Mine: yes", "diff.context": "9",
-            "core.abbrev": "5"}.items():
-        git(work, "config", key, value)
+    with open(work / ".git" / "config", "a") as file:
+        file.write("[diff] noprefix = true\n[diff] context = 9\n"
+                   "[format] signature = mine\n[core] abbrev = 5\n"
+                   "[format] headers = X-Mine: yes\n")
     refreshed()
     assert snapshot(project) == before
 
@@ -119,25 +113,22 @@ def test_new_patch(project, work, refreshed):
 
 def test_dropped(project, work, refreshed):
     git(work, "reset", "--quiet", "--hard", "HEAD~2")
-    told = refreshed()
-    assert "probe             removed\n" in told
-    assert "probe-everywhere  removed\n" in told
+    assert ("probe             removed\nprobe-everywhere  removed\n"
+            in refreshed())
     assert (project / "patches/series").read_text() == "skip-interim.patch\n"
     assert not (project / "patches/probe.patch").exists()
     assert not (project / PROBE).exists()
 
 
 def test_documentation_alone(project, work, lines, refreshed):
+    """A tree without documents has a commit for it all the same."""
     write(work, "Doc/howto/http.rst", "HTTP HOWTO\n")
     edit(work, LIBRARY, "HTTP client\n", "HTTP client.\n")
     faketree.commit(work, "gh-4: Tell more\n\nPatch: how-to")
     assert "how-to            new\n" in refreshed()
-    assert (project / "Doc/howto/http.rst").read_text() == "HTTP HOWTO\n"
-    assert LIBRARY in (project / "patches" / "how-to.patch").read_text()
-    # A tree without documents has a commit for it all the same.
+    assert (project / "Doc/howto/http.rst").is_file()
     ids = series.commit_onto(lines["3.14"], loaded(project), "3.14",
                              excludes=("Doc/*", "Misc/*"))
-    assert len(ids) == 4
     assert not git(lines["3.14"], "diff", ids[2], ids[3])
 
 
@@ -166,10 +157,8 @@ def commit_look(work, message):
 
 
 def merge(work):
-    git(work, "checkout", "--quiet", "-b", "side", "base")
-    change(work, "Misc/ACKS", "Everyone", "Nobody")
-    git(work, "checkout", "--quiet", "main")
-    git(work, "merge", "--quiet", "--no-edit", "side")
+    git(work, "checkout", "--quiet", "-b", "side", "main~2")
+    git(work, "merge", "--quiet", "--no-ff", "--no-edit", "main~1")
 
 
 def add_bytecode(work):
@@ -195,6 +184,8 @@ def repeat_elsewhere(work):
 
 
 @pytest.mark.parametrize("do, said", [
+    (shutil.rmtree,
+     "there is no working tree of 3.13; make one: ./series tree 3.13$"),
     (lambda work: edit(work, PROBE, "Look.", "Look!"),
      rf"changes that are not committed \({PROBE}\)"),
     (lambda work: write(work, "Lib/test/test_http_new.py", "pass\n"),
@@ -227,9 +218,3 @@ def test_refused(project, work, call, do, said):
         call(refresh, "--project", project)
     assert snapshot(project) == before
     assert "\n" not in str(caught.value)
-
-
-def test_no_working_tree(project, work, call):
-    with pytest.raises(Failure, match="there is no working tree of 3.14; "
-                       "make one: ./series tree 3.14"):
-        call(refresh, "3.14", "--project", project)
