@@ -30,10 +30,7 @@ PYTHON = "#!/bin/sh\necho %s\n"
 
 
 class FakeArchive:
-    """Programs in top/bin, packages in top/pool, and what is wrong.
-
-    Attributes: told (what fakeapt.py is told; save() after changing it).
-    """
+    """Programs, packages, and what fakeapt.py is told, which is saved."""
 
     def __init__(self, top):
         self.top = top
@@ -77,7 +74,7 @@ class FakeArchive:
             name, {"packages": {}, "sources": {}})
 
     def add(self, suite, package, version, files, kind="packages"):
-        """Add a package of *files*, {path: content, or None for a link}."""
+        """Add a package of *files*, as write_tar() takes them."""
         name = f"{package}_{version}_amd64.deb"
         if kind == "sources":
             name = f"{package}_{version.split('-')[0]}.orig.tar.gz"
@@ -94,7 +91,7 @@ class FakeArchive:
             **files_of(faketree.TREE / "Lib/http", f"{lib}/http"),
             **files_of(faketree.TREE / "Lib/urllib", f"{lib}/urllib"),
             f"{lib}/os.py": f"version = '{version}'\n",
-            f"{lib}/sitecustomize.py": None,
+            f"{lib}/sitecustomize.py": ("/etc/x.py",),
             f"{lib}/lib-dynload/_x.so": "module",
             f"./usr/bin/python{line}": program or PYTHON % line,
             "./usr/lib/some-triplet/libc.so.6": "libc",
@@ -152,16 +149,15 @@ def files_of(folder, name):
 
 
 def write_tar(path, files):
-    """Write {name: text or bytes, (target,), None: a link to /etc}."""
+    """Write {name: text or bytes, or (target of a link,)}."""
     mode = "w:gz" if path.suffix == ".gz" else "w"
     with tarfile.open(path, mode) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
-            info.mtime = 1_000_000_000
             info.mode = 0o755
-            if content is None or isinstance(content, tuple):
+            if isinstance(content, tuple):
                 info.type = tarfile.SYMTYPE
-                info.linkname = content[0] if content else "/etc/x.py"
+                info.linkname, = content
                 content = ""
             data = os.fsencode(content)
             info.size = len(data)

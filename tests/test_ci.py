@@ -95,19 +95,16 @@ def test_not_run(top):
                          "(test), 3.13 (refleaks)")
 
 
-def heed_interrupts():
-    # A shell's background job ignores them, and so would its children.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_interrupted(top):
     """No further part is begun, although the first one ends by itself."""
     replace(top, "test", "trap 'exit 130' INT; echo ready >&2; read _ < fifo")
     os.mkfifo(top / "fifo")
+    # A shell's background job ignores interrupts; its children would, too.
     with subprocess.Popen(
             ["bash", top / ".ci" / "run"], start_new_session=True, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
+            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL)) as process:
         assert "ready\n" in iter(process.stderr.readline, "")
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate()
