@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tarfile
-from pathlib import Path
 
 import fakeapt
 import faketree

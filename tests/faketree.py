@@ -14,9 +14,7 @@ TEST = (TREE / "Lib/test/test_httplib.py").read_text()
 SERIES = ROOT / "tests" / "series"
 NAMES = ("skip-interim", "probe", "probe-everywhere")
 
-AUTHOR = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
-          for what, value in (("NAME", "Ada Example"),
-                              ("EMAIL", "ada@example.org"))}
+USER = ("-c", "user.name=Ada Example", "-c", "user.email=ada@example.org")
 
 
 def environment(**extra):
@@ -30,8 +28,8 @@ def environment(**extra):
 def git(repo, *args, **extra):
     """Run a plain git in *repo*; return its output as text."""
     return subprocess.run(
-        ["git", "-C", str(repo), *map(str, args)], check=True,
-        env=environment(**AUTHOR, **extra), stdin=subprocess.DEVNULL,
+        ["git", "-C", str(repo), *USER, *map(str, args)], check=True,
+        env=environment(**extra), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
 
 

@@ -174,11 +174,6 @@ def edit_client(repo):
     edit(repo, CLIENT, "import socket", "import socket  # mine")
 
 
-def stage_client(repo):
-    edit_client(repo)
-    git(repo, "add", "--all")
-
-
 def put_probe(repo):
     write(repo, PROBE, "mine\n")
 
@@ -194,8 +189,6 @@ def change_request(repo):
            "opener.open(url, data, None)")
 
 
-DIRTY = (r"has changes that are not committed \(Lib/http/client.py\); commit "
-         r"or stash them first$")
 IN_THE_WAY = (rf"{PROBE} is in the way: the series adds that file, and git "
               rf"does not track it; move it away$")
 CONFLICT = (r"probe-everywhere does not apply to 3.13 at "
@@ -208,8 +201,8 @@ CONFLICT = (r"probe-everywhere does not apply to 3.13 at "
      "is CPython 3.13.14; the series needs 3.13.15 or newer$"),
     ("plain", lambda repo: faketree.set_version(repo, 2, 7, 18), "x",
      "is CPython 2.7.18; the series needs "),
-    ("checkout", edit_client, "x", DIRTY),
-    ("checkout", stage_client, "x", DIRTY),
+    ("checkout", edit_client, "x", r"has changes that are not committed "
+     r"\(Lib/http/client.py\); commit or stash them first$"),
     ("checkout", faketree.commit_series, "x", "already applied"),
     ("plain", faketree.commit_series, "x", "already applied"),
     ("checkout", lambda repo: git(repo, "branch", "persistent-http"),

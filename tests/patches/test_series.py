@@ -6,7 +6,7 @@ That it becomes what git am makes of it is tested with the verbs.
 import pytest
 
 import faketree
-from faketree import change, edit, git
+from faketree import edit
 from tools.common import Failure
 from tools.patches import series
 
@@ -56,20 +56,6 @@ def test_failure_says_where(patches, repo, damage, message):
     damage(repo)
     faketree.commit(repo, "damaged", tag="base")
     with pytest.raises(series.ApplyFailure, match=message):
-        series.commit_onto(repo, series.load(folder=patches), "3.13")
-
-
-def test_failure_counts_hunks_within_the_file(patches, repo):
-    change(repo, CLIENT, "class HTTPConnection:\n",
-           "# far\n" * 9 + "class HTTPConnection:\n", tag="base")
-    edit(repo, CLIENT, "        self.fp = None\n", "        pass\n")
-    edit(repo, "Lib/http/__init__.py", "", "pass\n")
-    change(repo, CLIENT, "    auto_open = 1\n", "    auto_open = 2\n")
-    faketree.write_series(repo, patches, ["two-hunks"])
-    git(repo, "reset", "--quiet", "--hard", "base")
-    change(repo, CLIENT, "    auto_open = 1\n", "    auto_open = 0\n",
-           tag="base")
-    with pytest.raises(series.ApplyFailure, match=r", hunk 2 \(@@ -"):
         series.commit_onto(repo, series.load(folder=patches), "3.13")
 
 
