@@ -69,10 +69,10 @@ def set_version(top, *version):
 
 def plain_tree(top, version=(3, 13, 15), *, docs=True):
     """Write the tree; without *docs*, as binary packages have it."""
-    shutil.copytree(TREE / "Lib", top / "Lib")
+    for name in ("Lib", "Doc", "Misc") if docs else ("Lib",):
+        shutil.copytree(TREE / name, top / name,
+                        copy_function=shutil.copyfile)
     if docs:
-        shutil.copytree(TREE / "Doc", top / "Doc")
-        shutil.copytree(TREE / "Misc", top / "Misc")
         set_version(top, *version)
     return top
 
