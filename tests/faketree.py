@@ -71,7 +71,7 @@ def plain_tree(top, version=(3, 13, 15), *, docs=True):
     """Write the tree; without *docs*, as binary packages have it."""
     for name in ("Lib", "Doc", "Misc") if docs else ("Lib",):
         shutil.copytree(TREE / name, top / name,
-                        copy_function=shutil.copyfile)
+                        copy_function=shutil.copyfile, dirs_exist_ok=True)
     if docs:
         set_version(top, *version)
     return top
