@@ -1,10 +1,15 @@
 """Fixtures: a fake tree and a fake series, made once, copied where used."""
 
+import argparse
 import shutil
 
 import pytest
 
 import faketree
+from tools.common import LINES
+from tools.patches import targets
+
+collect_ignore = ["tree"]
 
 
 @pytest.fixture(scope="session")
@@ -13,20 +18,20 @@ def made(tmp_path_factory):
     top = tmp_path_factory.mktemp("made")
     repo = faketree.checkout(top / "repo")
     faketree.commit_series(repo)
-    faketree.write_series(repo, top / "patches")
+    shutil.copytree(faketree.SERIES, top / "patches")
     return top
 
 
 @pytest.fixture
-def patches(made, tmp_path):
+def patches(tmp_path):
     """The folder of the fake series, this test's own."""
-    return shutil.copytree(made / "patches", tmp_path / "patches")
+    return shutil.copytree(faketree.SERIES, tmp_path / "patches")
 
 
 @pytest.fixture
-def project(made, tmp_path):
+def project(tmp_path):
     """A project of its own with the fake series: run ./series there."""
-    return faketree.project(tmp_path / "project", made / "patches")
+    return faketree.project(tmp_path / "project", faketree.SERIES)
 
 
 @pytest.fixture
@@ -41,3 +46,30 @@ def repo(made, tmp_path):
 def tree(tmp_path):
     """The fake tree without git."""
     return faketree.plain_tree(tmp_path / "tree")
+
+
+@pytest.fixture
+def lines(tmp_path, monkeypatch):
+    """Two lines at hand, like binary packages: {line: checkout}."""
+    found = {line: faketree.checkout(tmp_path / line, docs=False)
+             for line in ("3.13", "3.14")}
+
+    def at_hand(wanted=LINES, *, fetch=False):
+        here = [targets.Target(line, line, found[line], "HEAD",
+                               ("Doc/*", "Misc/*"), "binary packages 1-1")
+                for line in wanted if line in found]
+        return here, [(line, "cannot be had" if fetch else "not at hand")
+                      for line in wanted if line not in found]
+    monkeypatch.setattr(targets, "at_hand", at_hand)
+    return found
+
+
+@pytest.fixture
+def call(capsys):
+    """Call a verb's module; return (exit status, what it printed)."""
+    def run(module, *args):
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        status = module.run(parser.parse_args(list(map(str, args))))
+        return status, capsys.readouterr().out
+    return run

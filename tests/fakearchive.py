@@ -6,15 +6,22 @@ import os
 import shutil
 import sys
 import tarfile
-from pathlib import Path
 
 import fakeapt
 import faketree
 from tools import common
 from tools.cpython import download
-from tools.patches import series as patches
+from tools.patches import series
 
-PROGRAMS = ("apt-get", "apt-cache", "dpkg", "dpkg-deb", "patchelf")
+APT = f'exec "{sys.executable}" -S "{fakeapt.__file__}" "$@"'
+
+# A package is here a plain archive of tar's.
+PROGRAMS = {
+    "apt-get": APT, "apt-cache": APT, "dpkg": "echo amd64",
+    "patchelf": "echo /lib64/ld.so",
+    "dpkg-deb": 'grep -q "^not a package" "$2" && {\n'
+                'echo "dpkg-deb: error: not a Debian format archive" >&2\n'
+                'exit 2; }\nexec cat "$2"'}
 REAL = ("git", "tar", "sh", "env", "cat", "make", "mkdir", "cp", "touch",
         "chmod", "rm", "grep", "gzip")
 
@@ -22,47 +29,32 @@ PYTHON = "#!/bin/sh\necho %s\n"
 
 
 class FakeArchive:
-    """Programs in top/bin, packages in top/pool, and what is wrong.
-
-    Attributes: told (what fakeapt.py is told; save() after changing it).
-    """
+    """Programs, packages, and what fakeapt.py is told, which is saved."""
 
     def __init__(self, top):
-        self.top = Path(top)
-        self.pool = self.top / "pool"
-        self.bin = self.top / "bin"
-        for folder in (self.pool, self.bin):
+        self.top = top
+        self.pool = top / "pool"
+        self.bin = top / "bin"
+        self.log = top / "log"
+        for folder in self.pool, self.bin:
             folder.mkdir(parents=True)
-        self.log = self.top / "log"
-        self.told = {
-            "pool": str(self.pool), "log": str(self.log), "suites": {},
-            "gone": [], "offline": "", "targets": [f"{fakeapt.URI}|sid"]}
-        for program in PROGRAMS:
-            self.program(program, f'exec "{sys.executable}" -S '
-                                  f'"{fakeapt.__file__}" {program} "$@"')
-        for program in REAL:
-            if shutil.which(program):
-                (self.bin / program).symlink_to(shutil.which(program))
-        self.save()
+        for name, text in PROGRAMS.items():
+            self.program(name, text)
+        for name in filter(shutil.which, REAL):
+            (self.bin / name).symlink_to(shutil.which(name))
+        self.told = {"pool": str(self.pool), "log": str(self.log)}
+        self.change(suites={}, gone=[], offline="",
+                    targets=[f"{fakeapt.URI}|sid"])
 
     def program(self, name, text):
         """Put a shell script on the path."""
         path = self.bin / name
-        if path.is_symlink() or path.exists():
-            path.unlink()
+        path.unlink(missing_ok=True)
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
 
-    def environment(self):
-        return {"PATH": str(self.bin), "FAKE_ARCHIVE": self.file,
-                "XDG_CACHE_HOME": str(self.top / "cache")}
-
-    @property
-    def file(self):
-        return str(self.top / "archive.json")
-
     def save(self):
-        Path(self.file).write_text(json.dumps(self.told))
+        (self.top / "archive.json").write_text(json.dumps(self.told))
 
     def change(self, **told):
         self.told.update(told)
@@ -81,12 +73,11 @@ class FakeArchive:
             name, {"packages": {}, "sources": {}})
 
     def add(self, suite, package, version, files, kind="packages"):
-        """Add a package of *files*, {path: content, or None for a link}."""
+        """Add a package of *files*, as write_tar() takes them."""
         name = f"{package}_{version}_amd64.deb"
         if kind == "sources":
             name = f"{package}_{version.split('-')[0]}.orig.tar.gz"
-        write_tar(self.pool / name, files,
-                  "w:gz" if kind == "sources" else "w")
+        write_tar(self.pool / name, files)
         self.suite(suite)[kind].setdefault(package, {})[version] = [name]
         self.save()
         return name
@@ -94,44 +85,37 @@ class FakeArchive:
     def add_python(self, suite, line, version, program=None):
         """Add the binary packages of a CPython, with a shell script in it.
         """
-        tree = faketree.plain_tree(self.top / "tree", docs=False)
         lib = f"./usr/lib/python{line}"
-        files = {f"{lib}/{path.relative_to(tree / 'Lib')}": path.read_bytes()
-                 for path in tree.rglob("*") if path.is_file()
-                 and "test" not in path.parts}
-        files.update({
+        self.add(suite, f"python{line}", version, {
+            **files_of(faketree.TREE / "Lib/http", f"{lib}/http"),
+            **files_of(faketree.TREE / "Lib/urllib", f"{lib}/urllib"),
+            f"{lib}/os.py": f"version = '{version}'\n",
+            f"{lib}/sitecustomize.py": ("/etc/x.py",),
+            f"{lib}/lib-dynload/_x.so": "module",
             f"./usr/bin/python{line}": program or PYTHON % line,
             "./usr/lib/some-triplet/libc.so.6": "libc",
             "./usr/lib/some-triplet/ld-some.so.1": "loader",
-            f"./usr/share/doc/python{line}/copyright": "text",
-            f"{lib}/os.py": f"version = '{version}'\n",
-            f"{lib}/sitecustomize.py": None,
-            f"{lib}/lib-dynload/_x.so": "module"})
-        names = self.told["suites"].setdefault(
-            suite, {"packages": {}, "sources": {}})["packages"]
-        self.add(suite, f"python{line}", version, files)
-        self.add(suite, f"libpython{line}-testsuite", version, {
-            f"{lib}/test/test_httplib.py": faketree.TEST})
+            f"./usr/share/doc/python{line}/copyright": "text"})
+        self.add(suite, f"libpython{line}-testsuite", version,
+                 files_of(faketree.TREE / "Lib/test", f"{lib}/test"))
         self.add(suite, f"python{line}-dbg", version, {
             f"./usr/bin/python{line}d": PYTHON % line,
             f"./usr/bin/python{line}-dbg": (f"python{line}d",)})
         # One that others share, as the C library is.
         library = self.add(suite, "libc6", "1-1", {"./usr/lib/x": "x"})
-        for versions in names.values():
+        for versions in self.suite(suite)["packages"].values():
             for files in versions.values():
-                if library not in files:
-                    files.append(library)
+                files[1:] = [library]
         self.save()
 
     def add_source(self, suite, line, version):
         """Add the source package of a CPython."""
-        numbers = tuple(map(int, version.split("-")[0].split(".")))
-        tree = faketree.plain_tree(self.top / f"source-{version}", numbers)
+        plain = version.split("-")[0]
+        tree = faketree.plain_tree(self.top / f"source-{version}",
+                                   tuple(map(int, plain.split("."))))
         add_build(tree)
-        files = {f"Python-{version}/{path.relative_to(tree)}":
-                 path.read_bytes() for path in tree.rglob("*")
-                 if path.is_file()}
-        return self.add(suite, f"python{line}", version, files, "sources")
+        return self.add(suite, f"python{line}", version,
+                        files_of(tree, f"Python-{plain}"), "sources")
 
 
 def enter(tmp_path, monkeypatch):
@@ -140,11 +124,12 @@ def enter(tmp_path, monkeypatch):
     The checkout that they build in is tmp_path/checkout.
     """
     fake = FakeArchive(tmp_path / "archive")
-    for name, value in fake.environment().items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", str(fake.bin))
+    monkeypatch.setenv("FAKE_ARCHIVE", str(fake.top / "archive.json"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(fake.top / "cache"))
     root = tmp_path / "checkout"
     root.mkdir()
-    for module in (common, patches):
+    for module in common, series:
         monkeypatch.setattr(module, "ROOT", root)
     fake.forget()
     return fake
@@ -152,46 +137,27 @@ def enter(tmp_path, monkeypatch):
 
 def add_build(tree):
     """Give a source tree a configure that makes a pretended CPython."""
-    faketree.write(tree, "configure", CONFIGURE)
-    (Path(tree) / "configure").chmod(0o755)
+    shutil.copy(faketree.TREE / "configure", tree)
     faketree.write(tree, "Python/main.c", "int main;\n")
 
 
-# It writes what is asked for into Makefile; "make" then makes an
-# interpreter that prints its line, and counts how often it was called.
-CONFIGURE = """\
-#!/bin/sh
-echo "configure $*" >> ../built
-for arg; do
-  case $arg in --prefix=*) prefix=${arg#--prefix=};; esac
-done
-cat > Makefile <<END
-BINDIR=$prefix/bin
-LDVERSION=3.13
-all:
-\techo make >> ../built
-\t@if grep -q broken ../Python/main.c; then \\
-\t  echo "../Python/main.c:1:1: error: broken"; exit 1; fi
-\tprintf '#!/bin/sh\\necho 3.13\\n' > python
-\tchmod +x python
-\ttouch main.o
-END
-"""
+def files_of(folder, name):
+    """Return {path below *name*: content} of the files in a folder."""
+    return {f"{name}/{path.relative_to(folder)}": path.read_bytes()
+            for path in folder.rglob("*") if path.is_file()}
 
 
-def write_tar(path, files, mode="w"):
-    """Write {name: text or bytes, (target,), None: a link to /etc}."""
+def write_tar(path, files):
+    """Write {name: text or bytes, or (target of a link,)}."""
+    mode = "w:gz" if path.suffix == ".gz" else "w"
     with tarfile.open(path, mode) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
-            info.mtime = 1_000_000_000
-            info.mode = 0o755 if "/bin/" in name or name.endswith(
-                "configure") else 0o644
-            if content is None or isinstance(content, tuple):
+            info.mode = 0o755
+            if isinstance(content, tuple):
                 info.type = tarfile.SYMTYPE
-                info.linkname = content[0] if content else "/etc/x.py"
-                archive.addfile(info)
-                continue
+                info.linkname, = content
+                content = ""
             data = os.fsencode(content)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))

@@ -9,11 +9,8 @@ import pytest
 
 import faketree
 
-RUN = faketree.ROOT / ".ci" / "run"
-
-# Answers by what follows "test"; each part is a file that can be replaced.
+# Answers by what follows "test".
 SERIES = """\
-#!/bin/sh
 echo "series: $*" >&2
 case "$*" in
 test) . ./test;;
@@ -21,32 +18,35 @@ test) . ./test;;
 *--each-patch*) . ./each-patch;;
 esac
 """
+PARTS = {
+    "series": SERIES, ".ci/docs": "echo docs: built\n",
+    ".ci/attacks": "echo every rule held\n",
+    ".ci/from-source": "echo Result: SUCCESS\n",
+    **{name: f"echo {name} own; echo '{count} passed, 0 failed, 1 skipped'\n"
+       for name, count in (("test", 100), ("refleaks", 20),
+                           ("each-patch", 3))}}
 
 
 @pytest.fixture
 def top(tmp_path):
     """A checkout in which every part passes."""
     top = tmp_path / "a checkout"
-    (top / ".ci").mkdir(parents=True)
-    shutil.copy(RUN, top / ".ci" / "run")
-    for name, text in (
-            ("series", SERIES), (".ci/docs", "#!/bin/sh\necho docs: built\n"),
-            (".ci/attacks", "#!/bin/sh\necho every rule held\n"),
-            (".ci/from-source", "#!/bin/sh\necho Result: SUCCESS\n")):
-        (top / name).write_text(text)
-        (top / name).chmod(0o755)
-    for name, count in ("test", 100), ("refleaks", 20), ("each-patch", 3):
-        (top / name).write_text(
-            f"echo {name} own\necho '{count} passed, 0 failed, 1 skipped'\n")
+    for name, text in PARTS.items():
+        replace(top, name, text)
+    shutil.copy(faketree.ROOT / ".ci" / "run", top / ".ci" / "run")
     return top
 
 
-def run(top, **extra):
+def replace(top, part, text):
+    faketree.write(top, part, f"#!/bin/sh\n{text}")
+    (top / part).chmod(0o755)
+
+
+def run(top):
     """Run it from another folder; return (status, lines, stderr)."""
     done = subprocess.run(
         ["bash", top / ".ci" / "run"], cwd=top.parent, text=True,
-        env={**os.environ, **extra}, stdin=subprocess.DEVNULL,
-        capture_output=True)
+        stdin=subprocess.DEVNULL, capture_output=True)
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
@@ -55,10 +55,10 @@ def test_sum(top):
     assert status == 0, err
     assert lines[-1] == "126 passed, 0 failed, 3 skipped"
     assert lines[-2].startswith("ci: all of it, 0 min ")
-    parts = [line.split()[1].strip(",") for line in lines
-             if line.startswith("ci: ") and line.endswith(" s")]
-    assert parts == ["test", "attacks", "docs", "refleaks", "from-source", "each-patch",
-                     "all"]
+    assert [line.split()[1].strip(",") for line in lines
+            if line.startswith("ci: ") and line.endswith(" s")] == [
+        "test", "attacks", "docs", "refleaks", "from-source", "each-patch",
+        "all"]
     assert "test own" in lines
     assert err.splitlines() == [
         "series: test", "series: test --no-local --refleaks 3.15 3.13",
@@ -66,60 +66,46 @@ def test_sum(top):
 
 
 @pytest.mark.parametrize("part, text, last", [
-    ("test", "echo '9 passed, 2 failed, 0 skipped'\nexit 1\n",
+    ("test", "echo '9 passed, 2 failed, 0 skipped'; exit 1",
      "35 passed, 2 failed, 2 skipped"),
     # A failure that was not counted, and output that ends early.
-    ("test", "echo '9 passed, 0 failed, 0 skipped'\nexit 1\n",
+    ("test", "echo '9 passed, 0 failed, 0 skipped'; exit 1",
      "35 passed, 1 failed, 2 skipped"),
-    ("refleaks", "echo 'no packages' >&2; exit 1\n",
+    ("refleaks", "echo 'no packages' >&2; exit 1",
      "106 passed, 1 failed, 2 skipped"),
-    (".ci/docs", "#!/bin/sh\nexit 3\n", "125 passed, 1 failed, 3 skipped"),
-    (".ci/from-source", "#!/bin/sh\nexit 1\n",
-     "125 passed, 1 failed, 3 skipped"),
-    ("each-patch", "echo 'no line was run'\n"
-     "echo '0 passed, 0 failed, 0 skipped'\nexit 1\n",
-     "123 passed, 1 failed, 2 skipped"),
+    (".ci/docs", "exit 3", "125 passed, 1 failed, 3 skipped"),
 ])
 def test_failing_part(top, part, text, last):
     """It fails the whole, and the others are run."""
-    (top / part).write_text(text)
+    replace(top, part, text)
     status, lines, _ = run(top)
-    assert status == 1
-    assert lines[-1] == last
+    assert (status, lines[-1]) == (1, last)
     told, = [line for line in lines if "FAILED" in line]
     assert told.startswith(f"ci: {os.path.basename(part)} FAILED, 0 min ")
     assert sum(line.startswith("ci: ") for line in lines) == 13
 
 
 def test_not_run(top):
-    (top / "test").write_text(
-        "echo 'NOT RUN: 3.14: no packages: none'\n"
-        "echo '9 passed, 0 failed, 0 skipped; NOT RUN: 3.14'\n")
-    (top / "refleaks").write_text(
-        "echo 'NOT RUN: 3.13: no packages'\n"
-        "echo '9 passed, 0 failed, 0 skipped; NOT RUN: 3.13'\n")
+    for part, line in ("test", "3.14"), ("refleaks", "3.13"):
+        replace(top, part, f"echo 'NOT RUN: {line}: no packages: none'\n"
+                f"echo '9 passed, 0 failed, 0 skipped; NOT RUN: {line}'\n")
     status, lines, _ = run(top)
     assert status == 0
     assert lines[-1] == ("24 passed, 0 failed, 1 skipped; NOT RUN: 3.14 "
                          "(test), 3.13 (refleaks)")
 
 
-def heed_interrupts():
-    # A shell's background job ignores them, and so would its children.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_interrupted(top):
     """No further part is begun, although the first one ends by itself."""
-    (top / "test").write_text(
-        "trap 'exit 130' INT\necho ready >&2\nread -r _ < fifo\n")
+    replace(top, "test", "trap 'exit 130' INT; echo ready >&2; read _ < fifo")
     os.mkfifo(top / "fifo")
+    # A shell's background job ignores interrupts; its children would, too.
     with subprocess.Popen(
-            ["bash", top / ".ci" / "run"], text=True, start_new_session=True,
+            ["bash", top / ".ci" / "run"], start_new_session=True, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
-        while process.stderr.readline() != "ready\n":
-            pass
+            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL)) as process:
+        assert "ready\n" in iter(process.stderr.readline, "")
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate()
     assert process.returncode == 130

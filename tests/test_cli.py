@@ -9,58 +9,54 @@ import faketree
 from tools import cli
 
 
-def told(capsys, *args):
-    """Return (exit status, stdout, stderr) of a usage or help."""
-    with pytest.raises(SystemExit) as caught:
-        cli.main(list(args))
-    return (caught.value.code or 0, *capsys.readouterr())
+@pytest.fixture
+def told(capsys, monkeypatch):
+    """Return a function: (exit status, stdout, stderr) of usage or help."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*args):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(args)
+        return (caught.value.code or 0, *capsys.readouterr())
+    return run
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)
-def test_help(capsys, monkeypatch, verb):
-    monkeypatch.setenv("COLUMNS", "80")
-    code, out, err = told(capsys, verb, "--help")
+def test_help(told, verb):
+    code, out, err = told(verb, "--help")
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) < 80
-    usage, text = out.split("\n\n", 2)[:2]
+    usage, text, rest = out.split("\n\n", 2)
     assert usage.startswith(f"usage: series {verb} [-h]")
-    assert all(line.strip() for line in usage.splitlines())
     # What it says is about this verb.
-    assert text not in {told(capsys, other, "--help")[1].split("\n\n", 2)[1]
+    assert text not in {told(other, "--help")[1].split("\n\n", 2)[1]
                         for other in cli.VERBS if other != verb}
-
-
-@pytest.mark.parametrize("verb", cli.CONFIGURING)
-def test_usage_written_by_hand_is_complete(capsys, monkeypatch, verb):
-    monkeypatch.setenv("COLUMNS", "80")
-    out = told(capsys, verb, "--help")[1]
-    usage, _, rest = out.partition("\n\n")
-    options = rest.partition("\noptions:\n")[2]
-    named = {word.strip(",") for word in options.split()
-             if word.startswith("--")} - {"--help"}
-    assert named == {word.strip("[]") for word in usage.split()
-                     if word.startswith("[--") and word != "[--"}
-    assert usage.endswith("[-- CONFIGURE_ARGUMENT...]")
+    if verb in cli.CONFIGURING:     # its usage is written by hand
+        options = rest.partition("\noptions:\n")[2].split()
+        named = {word.strip(",") for word in options
+                 if word.startswith("--")} - {"--help"}
+        assert named == {word.strip("[]") for word in usage.split()
+                         if word.startswith("[--") and word != "[--"}
+        assert usage.endswith("[-- CONFIGURE_ARGUMENT...]")
 
 
 @pytest.mark.parametrize("args, said", [
     (("status", "--bogus"), "unrecognized arguments: --bogus"),
     (("export", "x", "3.15", "y"), "unrecognized arguments: y"),
-    (("tree", "3.13", "--", "--with-pydebug"),
-     "unrecognized arguments: "),
+    (("tree", "3.13", "--", "--with-pydebug"), "unrecognized arguments: "),
     *(((verb, "3.12"), "argument LINE: there is no line 3.12; take one of "
        "3.13, 3.14, 3.15") for verb in ("build", "python", "tree", "test",
                                         "status", "refresh", "demo")),
     (("export", "x", "3.12"), "there is no line 3.12"),
     (("apply",), "the following arguments are required: DIR"),
 ])
-def test_wrong_usage(capsys, args, said):
+def test_wrong_usage(told, args, said):
     """Status 2, the usage of that verb, and one line."""
-    code, out, err = told(capsys, *args)
+    code, out, err = told(*args)
     assert (code, out) == (2, "")
     assert err.startswith(f"usage: series {args[0]} [-h]")
-    assert err.splitlines()[-1].startswith(f"series {args[0]}: error: ")
-    assert said in err.splitlines()[-1]
+    last = err.splitlines()[-1]
+    assert last.startswith(f"series {args[0]}: error: ") and said in last
 
 
 @pytest.mark.parametrize("args", [
@@ -68,27 +64,23 @@ def test_wrong_usage(capsys, args, said):
     ("apply", "."), ("refresh",), ("status",), ("export", "new"), ("demo",)])
 def test_no_git(project, tmp_path, args):
     """What to install comes first, and nothing is made."""
-    (tmp_path / "bin").mkdir()
     before = faketree.snapshot(project)
-    done = faketree.series(project, *args, cwd=project,
-                           PATH=str(tmp_path / "bin"))
+    done = faketree.series(project, *args, cwd=project, PATH="/nowhere")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == ("series: git is not installed; install it first: "
                            "apt-get install git\n")
     assert faketree.snapshot(project) == before
-    assert not (project / "build").exists() or not any(
-        (project / "build").iterdir())
 
 
+@pytest.mark.parametrize("verb", cli.CONFIGURING)
 @pytest.mark.parametrize("args, configure, line", [
     ((), None, None), (("--",), [], None), (("3.13",), None, "3.13"),
     (("3.13", "--", "--with-pydebug", "--", "3.14"),
      ["--with-pydebug", "--", "3.14"], "3.13"),
 ])
-def test_arguments_for_configure(args, configure, line):
-    for verb in cli.CONFIGURING:
-        parsed = cli.parse([verb, *args])
-        assert (parsed.configure, parsed.line) == (configure, line)
+def test_arguments_for_configure(verb, args, configure, line):
+    parsed = cli.parse([verb, *args])
+    assert (parsed.configure, parsed.line) == (configure, line)
 
 
 @pytest.mark.parametrize("args", [("--help",), ("status", "--help")])

@@ -1,6 +1,7 @@
 """The house: a room imports only from the rooms below it, and no circle."""
 
 import ast
+import graphlib
 
 import pytest
 
@@ -11,57 +12,44 @@ from tools.common import ROOT
 ROOMS = ("bench", "tools.suites", "tools.interpreters", "demo",
          "tools.patches", "tools.cpython", "tools")
 
-FILES = sorted(path for room in ROOMS
-               for path in (ROOT / room.replace(".", "/")).glob("*.py"))
+# {name of a module, as "tools.patches.apply": its tree}
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts)
+           .removesuffix(".__init__"): ast.parse(path.read_text("utf-8"))
+           for room in ROOMS
+           for path in (ROOT / room.replace(".", "/")).glob("*.py")}
 
 
-def name_of(path):
-    """Return the name of a module: "tools.patches.apply"."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-NAMES = {name_of(path) for path in FILES}
-
-
-def imports(path):
-    """Return the names of our modules that a file imports, anywhere."""
+def imports(name):
+    """Return the names of our modules that a module imports, anywhere."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(MODULES[name]):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found.update(f"{node.module}.{alias.name}"
-                         if f"{node.module}.{alias.name}" in NAMES
-                         else node.module for alias in node.names)
-    return found & NAMES
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(parts & MODULES.keys() or {node.module})
+    return found & MODULES.keys()
 
 
-def room_of(name):
-    return next(room for room in ROOMS
-                if name == room or name.startswith(f"{room}."))
+def place(name):
+    """Return how far from the top the room of a module is."""
+    return next(number for number, room in enumerate(ROOMS)
+                if f"{name}.".startswith(f"{room}."))
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_arrows_run_down(path):
-    room = room_of(name_of(path))
-    for name in imports(path):
-        assert ROOMS.index(room) <= ROOMS.index(room_of(name)), (
-            f"{name_of(path)} imports {name}, from a room above its own")
+@pytest.mark.parametrize("name", MODULES)
+def test_arrows_run_down(name):
+    above = [one for one in imports(name) if place(one) < place(name)]
+    assert not above, f"{name} imports from a room above its own"
 
 
 def test_no_circle():
-    """Within the rooms, too: take away what imports nothing, and again."""
-    arrows = {name_of(path): imports(path) for path in FILES}
-    while arrows:
-        free = [name for name, others in arrows.items()
-                if not others & arrows.keys()]
-        assert free, f"they import each other: {sorted(arrows)}"
-        for name in free:
-            del arrows[name]
+    """Within the rooms, too."""
+    arrows = {name: imports(name) for name in MODULES}
+    graphlib.TopologicalSorter(arrows).prepare()
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_first_line_says_what_it_is_about(path):
-    text = ast.get_docstring(ast.parse(path.read_text("utf-8")))
-    assert text and text.splitlines()[0].endswith((".", ":", "?")), path
+@pytest.mark.parametrize("name", MODULES)
+def test_first_line_says_what_it_is_about(name):
+    text = ast.get_docstring(MODULES[name])
+    assert text and text.splitlines()[0].endswith((".", ":", "?"))

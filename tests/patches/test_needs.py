@@ -1,6 +1,5 @@
 """--without, and patches/needs, which says what it may leave out."""
 
-import argparse
 import re
 
 import pytest
@@ -29,11 +28,6 @@ def needing(project):
     return project
 
 
-def on(name):
-    """Return the names of what stands on a patch of the real series."""
-    return [one for one in NAMES if name in STANDS_ON.get(one, ())]
-
-
 # The option.
 
 def test_left_out(needing, repo):
@@ -52,23 +46,21 @@ def test_left_out(needing, repo):
     (faketree.NAMES, "nothing is left of the series; leave out less"),
 ])
 @pytest.mark.parametrize("verb", [
-    ["apply", "{repo}"], ["build"], ["python"], ["venv", "{repo}/new"],
-    ["export", "{repo}/new", "--tree", "{repo}"]])
+    "apply {repo}", "build", "python", "venv {repo}/new",
+    "export {repo}/new --tree {repo}"])
 def test_what_cannot_be_left_out(needing, repo, verb, without, said):
     before = faketree.snapshot(repo), git(repo, "for-each-ref")
-    done = series(needing, *(word.format(repo=repo) for word in verb),
-                  *(word for name in without for word in ("--without", name)))
+    done = series(needing, *verb.format(repo=repo).split(),
+                  *(f"--without={name}" for name in without))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"series: {said}\n"
     assert (faketree.snapshot(repo), git(repo, "for-each-ref")) == before
 
 
-def test_status(needing, repo, capsys):
-    parser = argparse.ArgumentParser()
-    status.add_arguments(parser)
-    assert status.run(parser.parse_args(
-        ["--tree", str(repo), "--patches", str(needing / "patches")])) == 0
-    assert capsys.readouterr().out.endswith("""
+def test_status(needing, repo, call):
+    code, out = call(status, "--tree", repo, "--patches", needing / "patches")
+    assert code == 0
+    assert out.endswith("""
 patch             stands on, and on what that stands on
 probe-everywhere  probe
 --without can leave out, alone: skip-interim, probe-everywhere
@@ -90,14 +82,12 @@ def test_form():
 def test_order_of_submission():
     """Each patch comes after what it stands on, and the table names that."""
     text = (ROOT / "patches" / "pr" / "order.md").read_text("utf-8")
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]]
-            for line in text.splitlines() if line.startswith("| ")][1:]
-    places = {row[1]: place for place, row in enumerate(rows)}
+    rows = re.findall(r"^\| \d \| (\S+) \| [^|]+ \| ([^|]+) \|", text, re.M)
+    places = [name for name, _ in rows]
     assert sorted(places) == sorted(NAMES)
-    for _, name, _, stands_on, _, _ in rows:
+    for place, (name, stands_on) in enumerate(rows):
         assert stands_on == (", ".join(NEAREST.get(name, ())) or "–"), name
-        for one in STANDS_ON.get(name, ()):
-            assert places[one] < places[name], (name, one)
+        assert STANDS_ON.get(name, set()) <= set(places[:place]), name
 
 
 def test_names_of_other_patches():
@@ -127,19 +117,18 @@ def test_the_rest_applies(line):
     if not found:
         pytest.skip(f"not at hand: ./series build {line} gets it")
     target = found[-1]      # with Doc and Misc, if there is such a one
-    with real.Stack(target.repo, target.start, line,
-                    target.excludes) as stack:
+
+    def stack_on(start):
+        return real.Stack(target.repo, start, line, target.excludes)
+
+    with stack_on(target.start) as whole:
         for number, patch in enumerate(real.load()):
-            rest = real.load(without=[patch.name, *on(patch.name)])
-            see_that_it_applies(target, stack.head, rest[number:])
-            stack.push(patch)
-
-
-def see_that_it_applies(target, start, patches):
-    with real.Stack(target.repo, start, target.line,
-                    target.excludes) as stack:
-        for patch in patches:
-            before = stack.git("write-tree").decode().strip()
-            stack.stage(patch.mail(), patch.name)
-            placement.check(patch, target, before,
-                            stack.git("write-tree").decode().strip())
+            gone = [patch.name, *(name for name in NAMES if patch.name
+                                  in STANDS_ON.get(name, ()))]
+            with stack_on(whole.head) as stack:
+                for one in real.load(without=gone)[number:]:
+                    before = stack.git("write-tree").decode().strip()
+                    stack.stage(one.mail(), one.name)
+                    placement.check(one, target, before, stack.git(
+                        "write-tree").decode().strip())
+            whole.push(patch)
