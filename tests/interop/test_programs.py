@@ -1,0 +1,270 @@
+"""The programs of interop/: that what they check holds, and that they would
+see it if it did not.
+"""
+
+import re
+import subprocess
+
+import pytest
+
+from tools.common import LINES, ROOT, build_dir
+
+
+def interpreter(line=LINES[-1], kind="patched"):
+    python = build_dir() / line / kind / "usr" / "bin" / f"python{line}"
+    if not python.exists():
+        pytest.skip(f"not at hand: ./series build {line} gets it")
+    return python
+
+
+def run(python, name, *args, change=""):
+    """Run interop/NAME after the code *change*; return CompletedProcess."""
+    program = str(ROOT / "interop" / name)
+    code = (f"import runpy, sys\n{change}\nsys.argv[0] = {program!r}\n"
+            f"runpy.run_path(sys.argv[0], run_name='__main__')")
+    return subprocess.run(
+        [python, "-E", "-s", "-B", "-W", "error", "-c", code, *args],
+        stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=300)
+
+
+# In one process, so that a change is in it.
+FAULTS = "faults.py", "--quick", "--jobs=1"
+FUZZ = "fuzz.py", "--without-h11"
+LOAD = "load.py", "--requests"
+PIPELINE = "pipeline.py",
+
+# What each says, of CPython's version LINE, if all is well.
+HOLDS = [
+    *[((*FAULTS, f"--only={only}"),
+       r"\Afaults: [\d,]+ tries, CPython LINE: every rule held\n\Z")
+      for only in ("chunked:::read", "redirect:cut",
+                   "length:stall::xmlrpc@tls")],
+    ((*FUZZ, "--cases=1000"),
+     r"\A1,000 cases of seed 1, (.*\n)+\d+ with a second response; no h11\n"
+     r"(.*\n)*fuzz: CPython LINE: every rule held\n\Z"),
+    ((*LOAD, "100"),
+     r"\Aload: 1,600 requests by 16 threads in .* s, CPython LINE\b.*\n"
+     r"(.*\n)*every rule held \(--seed \d+\)$"),
+    # As many as by default: with few ahead, and with all of them.
+    ((*PIPELINE, "--depth", "20", "1000"),
+     r"\Apipeline: 1,000 PUTs of 30 kB, each answered with 200 kB before the "
+     r"next is read, CPython LINE\b.*\n(.*\n)*"
+     r"(   20 ahead: every body right; .*\n"
+     r" 1000 ahead: (every body right|PipelineOverflow, \d+ unanswered); .*\n"
+     r"50 connections: 2,000 responses, every body right; .*\n(.*\n)*){2}"
+     r"every rule held\n\Z"),
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("argv, said", HOLDS,
+                         ids=[argv[0] for argv, _ in HOLDS])
+def test_rules_hold(line, argv, said):
+    done = run(interpreter(line), *argv)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Nothing but progress.
+    assert re.fullmatch(r"( *[\d,]+/[\d,]+ .*\n)*", done.stderr), done.stderr
+    assert re.search(said.replace("LINE", re.escape(line) + r"\.[^\s:,]+"),
+                     done.stdout, re.M), done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 99
+
+
+# What changes have at hand.
+PREAMBLE = """\
+import operator, socket, urllib.request as request
+from http import _channel
+from http.client import HTTPConnection, HTTPResponse
+from urllib._pool import Pool
+Channel = _channel.Channel
+close, send, read = (
+    HTTPConnection.close, HTTPConnection.send, HTTPResponse.read)
+kept = []
+"""
+
+# What must not be, a program that sees it, and what it says then.
+CHANGES = {
+    "keeps what was not read": (
+        (*FAULTS, "--only=length:stall::read"),
+        "_channel.Body.clean = property(lambda self: True, "
+        "lambda self, value: None)", "(foreign|next) [0-9,]+"),
+    "does not look before it sends": (
+        (*FAULTS, "--only=length:cut::read"),
+        "Channel.can_begin = lambda self, is_open: not self.exchanges",
+        "next [0-9,]+"),
+    "takes what was cut for a whole": (
+        (*FAULTS, "--only=length:cut::read1"),
+        "HTTPResponse._check_end = lambda *args: None", "answer [0-9,]+"),
+    "waits for ever": (
+        (*FAULTS, "--only=length:stall:70:read"),
+        "socket.socket.settimeout = lambda self, timeout: "
+        "self.setblocking(timeout != 0)", "wait [0-9,]+"),
+    "sends a POST again": (
+        (*FAULTS, "--only=POST:cut:0:handler, used"),
+        "request._IDEMPOTENT |= {'POST'}", "twice [0-9,]+"),
+    "opens a connection for each request": (
+        (*FAULTS, "--only=length:none"),
+        "Channel.can_begin = lambda self, is_open: False", "kept [0-9,]+"),
+    "leaves a socket open": (
+        (*FAULTS, "--only=length:reset::read"),
+        "HTTPConnection.close = lambda self: ("
+        "kept.append(self.sock and self.sock.dup()), close(self))",
+        "open [0-9,]+"),
+    "begins while a response is being read": (
+        (*FUZZ, "--cases=500"),
+        "Channel.can_begin = lambda self, is_open: True",
+        r"foreign broken [\d,]+ times"),
+    "keeps ambiguous framing": (
+        (*FUZZ, "--cases=500"),
+        "framing = _channel.get_framing\n"
+        "_channel.get_framing = lambda *args: (*framing(*args)[:3], True)",
+        r"foreign broken [\d,]+ times"),
+    "raises something else": (
+        (*FUZZ, "--cases=500"),
+        "HTTPResponse.read = lambda self, *args: {}[read(self, *args)]",
+        r"raises broken [\d,]+ times"),
+    "leaves a socket open after any framing": (
+        (*FUZZ, "--cases=500"),
+        "HTTPConnection.close = lambda self: ("
+        "kept.append(self.sock and self.sock.dup()), close(self))",
+        r"open broken [\d,]+ times"),
+    "sends a POST of many again": (
+        (*LOAD, "60"), "request._IDEMPOTENT |= {'POST'}",
+        "^a POST was sent twice.*: .* times, first "),
+    "sends nothing again": (
+        (*LOAD, "60"),
+        "request.AbstractHTTPHandler._AbstractHTTPHandler__can_be_repeated = "
+        "lambda *args: False",
+        "^a request was not sent again.*: .* times, first "),
+    "mixes up hosts": (
+        (*LOAD, "60"),
+        "get = Pool.get\n"
+        "Pool.get = lambda self, key, timeout: get(self, 'here', timeout)",
+        "^a connection was used for another host.*: .* times, first "),
+    "alters what comes": (
+        (*LOAD, "60"),
+        "HTTPResponse.read = lambda *args: read(*args).replace(b'/', b'?')",
+        "^a body does not match its request.*: .* times, first "),
+    "knows no max_per_host": (
+        (*LOAD, "60"),
+        "init = Pool.__init__\n"
+        "Pool.__init__ = lambda self, **options: init("
+        "self, **{**options, 'max_per_key': None})",
+        "^there were more than max_per_host connections.*: .* times, first "),
+    # How many are idle in the end is up to the servers, too.
+    "knows no max_idle": (
+        (*LOAD, "60", "--max-idle=1"),
+        "init = Pool.__init__\n"
+        "Pool.__init__ = lambda self, **options: init("
+        "self, **{**options, 'max_idle': 99})",
+        "^more than max_idle connections were kept.*: .* times, first "),
+    "does not count requests": (
+        (*LOAD, "60"),
+        "Pool.num_requests = property(operator.attrgetter("
+        "'num_connections'), lambda *args: None)",
+        "^num_requests is wrong.*: .* times, first "),
+    "leaves sockets to the garbage collector": (
+        (*LOAD, "60"),
+        "request._disconnect = lambda connection, *args: setattr("
+        "connection, 'sock', None)",
+        "^an exception was ignored.*: .* times, first "),
+    "does not close": (
+        (*LOAD, "60"), "Pool.close = lambda self: None",
+        "^sockets are open after close.*: .* times, first "),
+    "only sends": (
+        (*PIPELINE, "--depth=50", "--requests=50", "--timeout=2"),
+        "Channel._send_and_receive = lambda self, data: "
+        "self.sock.sendall(data)",
+        "somebody waits for ever, or a request failed: TimeoutError"),
+    "knows no bound": (
+        (*PIPELINE, "--depth=200", "--requests=200", "--timeout=2"),
+        "_channel._MAX_RECEIVED = 1 << 30",
+        "[0-9,]{10,} bytes were received in advance"),
+    "gives up early": (
+        (*PIPELINE, "--depth=50", "--requests=50", "--timeout=2"),
+        "_channel._MAX_RECEIVED = 1 << 20",
+        "PipelineOverflow at [0-9]+ requests"),
+    "does not name all": (
+        (*PIPELINE, "--depth=200", "--requests=200", "--timeout=2"),
+        "told = Channel.get_unanswered\n"
+        "Channel.get_unanswered = lambda self: told(self)[1:]",
+        "PipelineOverflow names [0-9]+ requests, not [0-9]+"),
+    "alters what comes in order": (
+        (*PIPELINE, "--depth=50", "--requests=50", "--timeout=2"),
+        "HTTPResponse.read = lambda *args: read(*args)[::-1]",
+        "response [0-9]+ is not what was sent"),
+    "alters what is sent": (
+        (*PIPELINE, "--depth=50", "--requests=50", "--timeout=2"),
+        "HTTPConnection.send = lambda self, data: send(self, data if "
+        "len(data) < 30000 else data[::-1])",
+        "request [0-9]+ has not arrived as it was sent"),
+}
+SUMS = {"faults.py": r"^faults: .* wrong; \d+ rules? broken: (.*, )?",
+        "fuzz.py": r"^fuzz: .*\b", "load.py": "",
+        "pipeline.py": "^a rule is broken: "}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_wrong_is_seen(name):
+    argv, change, said = CHANGES[name]
+    done = run(interpreter(), *argv, change=PREAMBLE + change)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(SUMS[argv[0]] + said, done.stdout, re.M), done.stdout
+
+
+@pytest.mark.parametrize("argv, rules, again", [
+    ((*FAULTS, "--only=chunked:::read1"),
+     ["answer [0-9,]+(, |$)", "next [0-9,]+(, |$)"], r'--only "(.*)"'),
+    ((*FUZZ, "--cases=500"), ["foreign broken"], r"--case (\d+)")])
+def test_stock_breaks_rules(argv, rules, again):
+    """Each try that went wrong is named so that it can be run alone."""
+    python = interpreter(kind="stock")
+    done = run(python, *argv)
+    last = done.stdout.splitlines()[-1]
+    assert done.returncode == 1
+    assert all(re.search(rule, last) for rule in rules), last
+    named = re.search(again, done.stdout)
+    alone = run(python, *argv[:2], *named[0].replace('"', "").split(" ", 1))
+    assert alone.returncode == 1
+    assert named[0] in alone.stdout
+
+
+def test_a_case_is_always_the_same():
+    shown = {run(interpreter(line), *FUZZ, "--case=7").stdout
+             for line in LINES}
+    assert len(shown) == 1
+    assert run(interpreter(), *FUZZ, "--case=7",
+               "--seed=2").stdout not in shown
+
+
+@pytest.mark.parametrize("only", ["x", "length:x", "length:cut:x", "204::::x",
+                                  "length:cut:1:x", "204:cut:1:xmlrpc"])
+def test_no_such_try(only):
+    done = run(interpreter(), "faults.py", f"--only={only}")
+    assert done.returncode == 2
+    assert done.stderr.endswith("there is no such try; see --list\n")
+
+
+@pytest.mark.parametrize("name, lacks", [
+    ("load.py", "PersistentConnectionHandler"),
+    ("pipeline.py", "max_pipelined")])
+def test_an_interpreter_without_the_series(name, lacks):
+    done = run(interpreter(kind="stock"), name)
+    assert done.returncode == 1
+    assert f"this Python has no {lacks}" in done.stderr
+
+
+def test_desync():
+    interpreter(kind="stock")
+    done = run(interpreter(), "desync.py", "--client=stock",
+               "--client=patched")
+    assert "| two lengths that differ | **FORGED** | new |" in done.stdout
+    forged = re.search(r"forged, of all\* \| (\d+) of \d+ \| (\d+) of \d+ \|",
+                       done.stdout)
+    assert int(forged[1]) > 20 and int(forged[2]) < 2
+    assert done.returncode == (forged[2] != "0")
+
+
+def test_the_table_is_in_place():
+    text = (ROOT / "SECURITY.md").read_text()
+    table = (ROOT / "interop" / "results" / "desync.md").read_text()
+    assert table.partition("\n| ")[2] in text + "\n"
