@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import faketree
@@ -42,12 +41,6 @@ class Base:
             [self.python, "-IB", "-c", "import os, venv; print(os.__file__)"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         return done.stdout.strip() == str(self.library / "os.py")
-
-
-def usable():
-    """Return whether the running Python can be copied as Base does."""
-    return (sys.implementation.name == "cpython" and os.name == "posix"
-            and not sysconfig.is_python_build())
 
 
 def write_series(top):
