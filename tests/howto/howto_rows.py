@@ -107,12 +107,24 @@ def check_connect():
                   conn.request, "GET", "/")
 
 
-def check_request(row, *args, script=silent, timeout=SHORT_TIMEOUT, tls=None,
-                  mixin=None, then=silent):
-    """Check a request to that server, and call then(connection)."""
+def check_call(row, call, script=silent, args=("GET", "/"), *, tls=None,
+               timeout=SHORT_TIMEOUT, mixin=None, answered=False, then=silent):
+    """Check a call of an exchange with that server; call then(connection)."""
     with Peer(script, tls=tls) as peer:
         conn = peer.connect(timeout=timeout, mixin=mixin)
-        check(row, "request()", conn.request, *args)
+        if call == "request()":
+            check(row, call, conn.request, *args)
+        elif call == "getresponse()":
+            conn.request(*args)
+            check(row, call, conn.getresponse, answered=answered)
+        else:
+            conn.timeout = SHORT_TIMEOUT
+            conn.request(*args)
+            response = conn.getresponse()
+            conn.sock.settimeout(timeout)
+            go_on.set()
+            check(row, call, response.read, answered=True)
+            go_on.clear()
         then(conn)
 
 
@@ -156,14 +168,16 @@ def check_requests():
         conn.auto_open = 0
         check(gone, "request()", conn.request, "GET", "/")
 
-    check_request("the server does not read the request", "POST", "/", LARGE,
-                  timeout=SOON, then=close)
+    post = "POST", "/", LARGE
+    check_call("the server does not read the request", "request()", args=post,
+               timeout=SOON, then=close)
     for body in 3, [b"a", "b"]:
-        check_request("the body cannot be read", "POST", "/", body)
+        check_call("the body cannot be read", "request()",
+                   args=("POST", "/", body))
 
-    row = "the server has closed the connection", "POST", "/", LARGE
+    row = "the server has closed the connection", "request()"
     for tls in None, TLS:
-        check_request(*row, script=answer(end=Link.reset), tls=tls)
+        check_call(*row, answer(end=Link.reset), post, tls=tls)
     # The other two, as the socket raises them.
     for error in (BrokenPipeError(32, "Broken pipe"),
                   ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred")):
@@ -172,13 +186,13 @@ def check_requests():
                 if data is LARGE:
                     raise error
                 super().sendall(data)
-        check_request(*row, mixin=Fails)
+        check_call(*row, args=post, mixin=Fails)
 
     def respond(conn):      # "getresponse() may return a response"
         assert conn.getresponse().status == 413
 
     refusal = http_peer.response(status=b"413 Too Large")
-    check_request(*row, script=answer(refusal, Link.close), then=respond)
+    check_call(*row, answer(refusal, Link.close), post, then=respond)
 
     with Peer(answer(OK, answer(http_peer.response(bytes(50_000_000))))
               ) as peer:
@@ -190,70 +204,46 @@ def check_requests():
               conn.request, "PUT", "/2", LARGE)
 
 
-def check_getresponse(row, *scripts, answered=True, timeout=SHORT_TIMEOUT,
-                      then=silent):
-    for script in scripts:
-        with Peer(script) as peer:
-            conn = peer.connect(timeout=timeout)
-            conn.request("GET", "/")
-            check(row, "getresponse()", conn.getresponse, answered=answered)
-            then(conn)
-
-
-def check_read(row, *scripts, timeout=SHORT_TIMEOUT):
-    for script in scripts:
-        go_on.clear()
-        with Peer(script) as peer:
-            conn = peer.connect()
-            conn.request("GET", "/")
-            response = conn.getresponse()
-            conn.sock.settimeout(timeout)
-            go_on.set()
-            check(row, "read()", response.read, answered=True)
-
-
 def check_responses():
-    check_getresponse(
-        "the server has closed the connection before a response",
-        answer(end=Link.close), answer(end=Link.reset), answered=False)
-
     def answer_late(link):
         go_on.wait(SHORT_TIMEOUT)
         link.send(OK)
 
-    def get_again(conn):
+    def reset_late(link):
+        go_on.wait(SHORT_TIMEOUT)
+        link.reset()
+
+    def get_again(conn):        # "getresponse() can be called again"
         go_on.set()
         conn.sock.settimeout(SHORT_TIMEOUT)
         assert conn.getresponse().read() == b"ok"
         go_on.clear()
 
-    check_getresponse(
-        "no response has begun", answer(b"", answer_late),
-        answer(b"HTTP/1.1 103 Early Hints\r\n\r\n", answer_late),
-        answered=False, timeout=SOON, then=get_again)
-    check_getresponse(
-        "the response is not valid", answer(b"SSH-2.0 hello\r\n"),
-        answer(b"HTTP/2.0 200 OK\r\n\r\n"),
-        answer(HEAD + b"A: " + bytes(70000) + b"\r\n\r\n"),
-        answer(HEAD + b"A: b\r\n" * 200 + b"\r\n"), answered=False)
-
-    def reset_later(link):
-        go_on.wait(SHORT_TIMEOUT)
-        link.reset()
+    for end in Link.close, Link.reset:
+        check_call("the server has closed the connection before a response",
+                   "getresponse()", answer(end=end))
+    for data in b"", b"HTTP/1.1 103 Early Hints\r\n\r\n":
+        check_call("no response has begun", "getresponse()",
+                   answer(data, answer_late), timeout=SOON, then=get_again)
+    for data in (b"SSH-2.0 hello\r\n", b"HTTP/2.0 200 OK\r\n\r\n",
+                 HEAD + b"A: " + bytes(70000) + b"\r\n\r\n",
+                 HEAD + b"A: b\r\n" * 200 + b"\r\n"):
+        check_call("the response is not valid", "getresponse()", answer(data))
 
     cut = "the connection has ended inside the response"
-    check_getresponse(cut, answer(HEAD, Link.reset), *[
-        answer(data, Link.close)
-        for data in (b"HTTP/1.1 2", HEAD, HEAD + b"Content-Le")])
-    check_read(cut, *[
-        answer(data, end) for end in (Link.close, reset_later)
-        for data in (LENGTH, LENGTH + b"abc", CHUNKED, CHUNKED + b"5\r\nab",
-                     CHUNKED + b"2\r\nab\r\n")])
+    for data, end in ((b"HTTP/1.1 2", Link.close), (HEAD, Link.close),
+                      (HEAD + b"Content-Le", Link.close), (HEAD, Link.reset)):
+        check_call(cut, "getresponse()", answer(data, end), answered=True)
+    for data in (LENGTH, LENGTH + b"abc", CHUNKED, CHUNKED + b"5\r\nab",
+                 CHUNKED + b"2\r\nab\r\n"):
+        for end in Link.close, reset_late:
+            check_call(cut, "read()", answer(data, end))
 
     stalled = "the rest of the response does not arrive"
-    check_getresponse(stalled, answer(HEAD), timeout=SOON)
-    check_read(stalled, answer(LENGTH + b"abc"), timeout=SOON)
-    check_read("a chunk is malformed",
+    check_call(stalled, "getresponse()", answer(HEAD), timeout=SOON,
+               answered=True)
+    check_call(stalled, "read()", answer(LENGTH + b"abc"), timeout=SOON)
+    check_call("a chunk is malformed", "read()",
                answer(CHUNKED + b"2\r\nab\r\nzz\r\n" + bytes(100)))
 
 

@@ -81,23 +81,19 @@ def serve(link):
     link.close()
 
 
-def run(path, examples):
-    """Return what each example has printed."""
-    names, printed = {"__name__": "__main__"}, []
+# The certificate is another host's.
+ssl._create_default_https_context = ssl._create_unverified_context
+getaddrinfo = socket.getaddrinfo
+path, examples = json.load(sys.stdin)
+names, printed = {"__name__": "__main__"}, []
+with (http_peer.Peer(*[serve] * 9) as plain,
+      http_peer.Peer(*[serve] * 9, tls=ssl.TLSVersion.TLSv1_3) as tls):
+    socket.getaddrinfo = lambda host, port, *args, **kwargs: getaddrinfo(
+        http_peer.HOST, {80: plain, 443: tls}[port].port, *args, **kwargs)
     for number, source in examples:
         code = compile("\n" * (number - 1) + source, path, "exec")
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(code, names)
         printed.append(out.getvalue())
-    return printed
-
-
-# The certificate is another host's.
-ssl._create_default_https_context = ssl._create_unverified_context
-getaddrinfo = socket.getaddrinfo
-with (http_peer.Peer(*[serve] * 9) as plain,
-      http_peer.Peer(*[serve] * 9, tls=ssl.TLSVersion.TLSv1_3) as tls):
-    socket.getaddrinfo = lambda host, port, *args, **kwargs: getaddrinfo(
-        http_peer.HOST, {80: plain, 443: tls}[port].port, *args, **kwargs)
-    printed = run(*json.load(sys.stdin))
+    names.clear()
 json.dump(printed, sys.stdout)
