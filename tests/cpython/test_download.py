@@ -45,13 +45,6 @@ def test_archive_that_the_machine_knows(fake, targets, found):
             download.archive_uri()
 
 
-def test_no_apt(fake):
-    """On another system, where the reader of it is not to look for one."""
-    (fake.bin / "apt-get").unlink()
-    with pytest.raises(Unavailable, match="there is no apt here, as on macOS"):
-        download.newest("thing", OLDEST)
-
-
 def test_newest_version_of_the_first_suite(fake):
     fake.add("sid", "thing", "3.13.2-1", {"./x": ""})
     fake.add("sid", "thing", "3.13.8-1", {"./x": ""})
@@ -106,12 +99,6 @@ def test_download_is_kept_and_older_ones_go(fake, sid):
     assert [one.name for one in path.parent.iterdir() if one.is_file()] == [
         "thing_1.0-1_amd64.deb"]
     assert fake.logged().count(f"get {path.name}") == 1
-
-
-def test_gone_from_the_pool(fake, sid):
-    fake.change(gone=["thing_1.0-1_amd64.deb"])
-    with pytest.raises(Unavailable, match="Debian sid: Failed to fetch .*404"):
-        fetch(sid)
 
 
 def test_damaged_download_is_fetched_again(fake, sid, tmp_path):

@@ -70,8 +70,7 @@ atexit.register(os._exit, 3)
 
 HANGS = """
 import signal
-while True:
-    signal.pause()
+signal.pause()
 """
 
 
@@ -89,12 +88,12 @@ def interpreter(tmp_path):
                            f"{change}\n"
                            "runpy.run_path(sys.argv[0], run_name='__main__')")
         script = tmp_path / "python"
-        script.write_text("#!/bin/sh\n"
-                          f"python='{sys.executable}'\n"
-                          '[ "$2" = -c ] && exec "$python" "$@"\n'
-                          "shift\n"
-                          f"\"$python\" -I '{program}' \"$@\"\n"
-                          "exit $?\n")
+        script.write_text(f"""#!/bin/sh
+[ "$2" = -c ] && exec '{sys.executable}' "$@"
+shift
+'{sys.executable}' -I '{program}' "$@"
+exit $?
+""")
         script.chmod(0o755)
         return str(script)
     return make

@@ -8,6 +8,7 @@ the request was sent), answered (whether a valid response had begun).
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import sys
@@ -60,17 +61,15 @@ def check(row, call, function, *args, answered=False):
     except Exception as exc:
         found.append({
             "row": row, "call": call, "sent": bool(sent),
-            "exceptions": [name(cls) for cls in type(exc).__mro__],
+            "exceptions": [
+                re.sub(r"^(builtins|http._channel)\.", "",
+                       f"{cls.__module__}.{cls.__name__}")
+                for cls in type(exc).__mro__],
             "closed": isinstance(exc, http.client.ConnectionClosed),
             "answered": answered, "text": repr(exc)[:100]})
         sent.clear()
     else:
         raise AssertionError(f"{function} has raised nothing: {row}")
-
-
-def name(cls):
-    return cls.__name__ if cls.__module__ in (
-        "builtins", "http._channel") else f"{cls.__module__}.{cls.__name__}"
 
 
 def get(conn):

@@ -15,7 +15,8 @@ from tools.places import hard_link
 
 NAME = "python%d.%d" % sys.version_info[:2]
 STDLIB = Path(os.__file__).resolve().parent
-MARK = "PATCHED = True\n"
+# What the first patch changes.
+MARK = "\n__all__ = [", "\nPATCHED = True\n__all__ = ["
 
 
 class Base:
@@ -39,7 +40,7 @@ class Base:
         """Return whether it starts, from its own library."""
         done = subprocess.run(
             [self.python, "-IB", "-c", "import os, venv; print(os.__file__)"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            capture_output=True, text=True)
         return done.stdout.strip() == str(self.library / "os.py")
 
 
@@ -49,22 +50,18 @@ def write_series(top):
     The first changes http/client.py at its top and a test; the second its
     end, and adds http/_probe.py; the third only adds a document.
     """
-    repo = top / "repo"
-    client = (STDLIB / "http" / "client.py").read_text("utf-8")
-    faketree.write(repo, "Lib/http/client.py", client)
+    repo, client = top / "repo", "Lib/http/client.py"
+    faketree.write(repo, client, (STDLIB / "http" / "client.py").read_text(
+        "utf-8"))
     faketree.write(repo, "Lib/test/test_httplib.py", faketree.TEST)
     faketree.git(repo, "init", "--quiet", "--initial-branch=main")
     faketree.commit(repo, "base")
     faketree.git(repo, "tag", "base")
-    first, rest = client.split("\nimport ", 1)
-    faketree.write(repo, "Lib/http/client.py",
-                   f"{first}\n{MARK}import {rest}")
-    faketree.edit(repo, "Lib/test/test_httplib.py", "    def test_close",
-                  "    def test_mark(self):\n        pass\n\n"
-                  "    def test_close")
+    faketree.edit(repo, client, *MARK)
+    faketree.edit(repo, "Lib/test/test_httplib.py", "BasicTest", "OtherTest")
     faketree.commit(repo, "gh-1: Mark")
-    faketree.write(repo, "Lib/http/client.py",
-                   f"{first}\n{MARK}import {rest}\nfrom http import _probe\n")
+    with open(repo / client, "a") as file:
+        file.write("\nfrom http import _probe\n")
     faketree.write(repo, "Lib/http/_probe.py", "SEEN = 'probe'\n")
     faketree.commit(repo, "gh-2: Probe")
     faketree.write(repo, "Doc/howto.rst", "How\n===\n")
