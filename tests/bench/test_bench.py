@@ -16,6 +16,7 @@ import pytest
 
 from bench import bench, lab as labs, parts, peers, report
 from bench.lab import PROGRAMS, Client, laboratory
+from faketree import write
 from tools import cli, pip
 from tools.common import LINES, Failure, build_dir, cache_dir
 
@@ -150,9 +151,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     ("cost.py", "self.length -= 1", "a body was not the one that was sent"),
     ("cost.py", "self.will_close = True", ".*NotConnected"),
     ("clients.py", "self.status = 201", "a response was 201 with 13 bytes"),
-    ("clients.py", "self.length -= 1", "a response was 200 with 12 bytes"),
-    ("clients.py", "self._close_conn(); self.length = 0",
-     "a response was 200 with 0 bytes")])
+    ("clients.py", "self.length -= 1", "a response was 200 with 12 bytes")])
 def test_a_wrong_response_is_seen(lab, tmp_path, program, wrong, said):
     (tmp_path / "other.py").write_text(WRONG.format(wrong, str(PROGRAMS)))
     question = ({"method": "cost", "label": "GET, 8 fields"}
@@ -229,10 +228,9 @@ def test_others_are_noticed(monkeypatch):
 
 def test_packages(monkeypatch, tmp_path):
     def install_into(folders, python, version):
-        about = folders["urllib3"] / "urllib3-7.0.dist-info" / "METADATA"
-        (folders["urllib3"] / "urllib3").mkdir(parents=True)
-        about.parent.mkdir()
-        about.write_text("Name: urllib3\nVersion: 7.0\n")
+        write(folders["urllib3"], "urllib3/__init__.py", "")
+        write(folders["urllib3"], "urllib3-7.0.dist-info/METADATA",
+              "Name: urllib3\nVersion: 7.0\n")
         return {"pycurl": "no wheel"}
 
     monkeypatch.setattr(peers, "cache_dir", lambda: tmp_path)

@@ -32,17 +32,14 @@ def fetch(suite):
     return suite.fetch(cache_dir() / "packages" / "thing", "thing=1.0-1")
 
 
-@pytest.mark.parametrize("targets, found", [
-    (["http://a.example/ubuntu/|noble", f"{URI}-security/|sid-security",
-      "cdrom:[Debian]/|sid", f"{URI}|bookworm"], URI),
-    (["http://a.example/ubuntu/|noble"], None)])
-def test_archive_that_the_machine_knows(fake, targets, found):
-    fake.change(targets=targets)
-    if found:
-        assert download.archive_uri() == found
-    else:
-        with pytest.raises(Unavailable, match="without Debian's archive"):
-            download.archive_uri()
+def test_archive_that_the_machine_knows(fake):
+    other = "http://a.example/ubuntu/|noble"
+    fake.change(targets=[other, f"{URI}-security/|sid-security",
+                         "cdrom:[Debian]/|sid", f"{URI}|bookworm"])
+    assert download.archive_uri() == URI
+    fake.change(targets=[other])
+    with pytest.raises(Unavailable, match="without Debian's archive"):
+        download.archive_uri()
 
 
 def test_newest_version_of_the_first_suite(fake):

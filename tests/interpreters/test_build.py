@@ -33,10 +33,6 @@ def demonstrated(monkeypatch):
     return calls
 
 
-def call(*args):
-    return cli.main(list(map(str, args)))
-
-
 def subjects(tree, commits="HEAD"):
     return git(tree, "log", "--format=%s", commits).splitlines()
 
@@ -72,7 +68,7 @@ def test_patched_follows_the_series(fake, change):
 
 
 def test_build(fake, demonstrated, capsys):
-    assert call("build") == 0
+    assert cli.main(["build"]) == 0
     place = common.build_dir() / "3.15"
     (stock, patched), = demonstrated
     assert stock == place / "stock" / "usr" / "bin" / "python3.15"
@@ -90,8 +86,8 @@ test it:  ./series test 3.15
 def test_without(fake, demonstrated, monkeypatch, capsys):
     """In a folder of its own; the other one stays as it is."""
     whole = build.patched("3.15")
-    args = "build", "3.15", "--without", "probe-everywhere"
-    assert call(*args) == 0
+    args = ["build", "3.15", "--without", "probe-everywhere"]
+    assert cli.main(args) == 0
     place = common.build_dir() / "3.15"
     python = place / "patched-without-probe-everywhere/usr/bin/python3.15"
     assert demonstrated == [(place / "stock/usr/bin/python3.15", python)]
@@ -101,7 +97,7 @@ CPython 3.15.2 with 2 patches, from binary packages 3.15.2-1 of Debian sid:
 use it:   "$(./series python 3.15 --without probe-everywhere)" PROGRAM
 """
     monkeypatch.setattr(build, "commit_onto", None)
-    assert call(*args) == 0
+    assert cli.main(args) == 0
     assert build.patched("3.15")[1] == whole[1]
     assert [len(subjects(place / name))
             for name in ("patched", python.parents[2])] == [4, 3]
@@ -109,7 +105,7 @@ use it:   "$(./series python 3.15 --without probe-everywhere)" PROGRAM
 
 def test_build_of_a_series_that_does_not_help(fake, monkeypatch, capsys):
     monkeypatch.setattr(demo, "demonstrate", lambda *pythons: 1)
-    assert call("build") == 1
+    assert cli.main(["build"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert "does not keep its promise" in err
@@ -117,7 +113,7 @@ def test_build_of_a_series_that_does_not_help(fake, monkeypatch, capsys):
 
 def test_no_line_can_be_had(fake, capsys):
     (fake.bin / "apt-get").unlink()
-    assert call("python") == 1
+    assert cli.main(["python"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err == ("series: no packages of CPython 3.15 from Debian's archive"
@@ -130,7 +126,7 @@ def test_failing_patch_is_no_reason_for_an_older_line(fake, capsys):
     patch = common.ROOT / "patches" / "probe.patch"
     patch.write_text(patch.read_text().replace("self.sock.sendall(data)",
                                                "self.sock.send(data)"))
-    assert call("python") == 1
+    assert cli.main(["python"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1].startswith(
@@ -152,12 +148,11 @@ def tree(fake, tmp_path):
         pytest.skip("needs make")
     top = faketree.plain_tree(tmp_path / "py")
     fakearchive.add_build(top)
-    fake.program("cc", "exit 0")
     return top
 
 
 def test_build_from(fake, tree, demonstrated, tmp_path, capsys):
-    assert call("build", "--from", tree, "--", "--with-x=a b") == 0
+    assert cli.main(["build", "--from", str(tree), "--", "--with-x=a b"]) == 0
     (_, python), = demonstrated
     assert capsys.readouterr().out == f"""
 CPython 3.13.15 with 3 patches, from the source tree {tree}:
@@ -171,20 +166,20 @@ use it:   "$(./series python --from {tree} -- '--with-x=a b')" PROGRAM
 
 
 def test_options_that_need_compiling(fake, capsys):
-    assert call("build", "3.15", "--", "--x") == 1
+    assert cli.main(["build", "3.15", "--", "--x"]) == 1
     assert "could use arguments for configure; add" in capsys.readouterr().err
 
 
 def test_no_demonstration_elsewhere(fake, monkeypatch, capsys):
     """On other systems than Linux: it is said, and no failure."""
     monkeypatch.setattr(demo, "POSSIBLE", False)
-    assert call("build", "3.15") == 0
+    assert cli.main(["build", "3.15"]) == 0
     assert "only Linux tells" in capsys.readouterr().err
 
 
 def test_working_tree(fake, capsys):
     fake.add_source("sid", "3.13", "3.13.15-1")
-    assert call("tree") == 0
+    assert cli.main(["tree"]) == 0
     source = common.build_dir() / "3.13" / "source"
     assert capsys.readouterr().out == f"{source}\n"
     assert git(source, "branch", "--show-current") == "series\n"
