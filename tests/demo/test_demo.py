@@ -70,8 +70,7 @@ atexit.register(os._exit, 3)
 
 HANGS = """
 import signal
-while True:
-    signal.pause()
+signal.pause()
 """
 
 
@@ -89,99 +88,63 @@ def interpreter(tmp_path):
                            f"{change}\n"
                            "runpy.run_path(sys.argv[0], run_name='__main__')")
         script = tmp_path / "python"
-        script.write_text("#!/bin/sh\n"
-                          f"python='{sys.executable}'\n"
-                          '[ "$2" = -c ] && exec "$python" "$@"\n'
-                          "shift\n"
-                          f"\"$python\" -I '{program}' \"$@\"\n"
-                          "exit $?\n")
+        script.write_text(f"""#!/bin/sh
+[ "$2" = -c ] && exec '{sys.executable}' "$@"
+shift
+'{sys.executable}' -I '{program}' "$@"
+exit $?
+""")
         script.chmod(0o755)
         return str(script)
     return make
 
 
-def rows(text):
-    """Return {label: (stock's figures, patched's figures)} of a table."""
-    found = {}
+def show(patched, capsys, count):
+    """Return (status, text, {label: (stock's figures, patched's figures)}).
+    """
+    status = demo.demonstrate(sys.executable, patched, count=count)
+    text, found = capsys.readouterr().out, {}
+    assert max(map(len, text.splitlines())) <= 79
     for line in text.splitlines():
         figures = re.findall(r"(\d+) of (\d+) +(\d+) +(\d+)", line)
         if len(figures) == 2:
             found[line[:16].strip()] = tuple(
                 tuple(map(int, side)) for side in figures)
-    return found
+    return status, text, found
 
 
 # The whole demonstration.
 
-def test_stock_fails_and_patched_does_not(interpreter, capsys):
-    status = demo.demonstrate(sys.executable, interpreter(LOOKS_FIRST),
-                              count=3)
-    text = capsys.readouterr().out
-    assert status == 0
-    expected = {label: ((3, 3, 0, 3), (0, 3, 0, 4)) for label in LABELS}
-    expected["all"] = ((15, 15, 0, 15), (0, 15, 0, 20))
-    assert rows(text) == expected
+@pytest.mark.parametrize("change, count, each, total, said", [
+    (LOOKS_FIRST, 3, {label: (0, 3, 0, 4) for label in LABELS},
+     (0, 15, 0, 20), "patched: all 15 POSTs arrived, each exactly once\n"),
+    ("", 1, {label: (1, 1, 0, 1) for label in LABELS}, (5, 5, 0, 5),
+     "patched: of 5 POSTs 5 failed, 0 arrived twice, 0 never\n"),
+    (SENDS_AGAIN, 3, {label: (0, 3, 3, 4) for label in LABELS
+                      if label in ("FIN", "TLS close_notify", "TLS bare FIN")},
+     None, " arrived twice, 0 never\n"),
+    (SENDS_NOTHING, 2, {}, (0, 10, 0, 0),
+     "patched: of 10 POSTs 0 failed, 0 arrived twice, 10 never\n"),
+    (CRASHES_AT_EXIT, 1, {}, (0, 5, 0, 10),
+     "patched: exit status 3: no message (FIN, RST,"),
+], ids=["looks first", "as stock", "sends again", "sends nothing", "crashes"])
+def test_what_becomes_of_posts(interpreter, capsys, change, count, each,
+                               total, said):
+    status, text, table = show(interpreter(change), capsys, count)
+    assert status == (change is not LOOKS_FIRST)
+    assert list(table) == [*LABELS, "all"]
+    assert table["all"][0] == (5 * count, 5 * count, 0, 5 * count)
+    assert total in (table["all"][1], None)
+    assert {label: table[label][1] for label in each} == each
     assert "stock: HTTP 408 (408, then FIN)\n" in text
-    assert text.endswith(
-        "patched: all 15 POSTs arrived, each exactly once\n")
-
-
-def test_stock_in_the_place_of_patched(capsys):
-    assert demo.demonstrate(sys.executable, sys.executable, count=1) == 1
-    text = capsys.readouterr().out
-    assert rows(text)["all"] == ((5, 5, 0, 5), (5, 5, 0, 5))
-    assert "patched: of 5 POSTs 5 failed, 0 arrived twice, 0 never" in text
-
-
-def test_sending_twice_is_seen(interpreter, capsys):
-    status = demo.demonstrate(sys.executable, interpreter(SENDS_AGAIN),
-                              count=3)
-    table = rows(capsys.readouterr().out)
-    assert status == 1
-    for label in ("FIN", "TLS close_notify", "TLS bare FIN"):
-        assert table[label][1] == (0, 3, 3, 4), label
-
-
-def test_answers_without_sending_are_seen(interpreter, capsys):
-    status = demo.demonstrate(sys.executable, interpreter(SENDS_NOTHING),
-                              count=2)
-    text = capsys.readouterr().out
-    assert status == 1
-    assert rows(text)["all"][1] == (0, 10, 0, 0)
-    assert "of 10 POSTs 0 failed, 0 arrived twice, 10 never" in text
-
-
-def test_a_crash_after_the_last_post_is_a_failure(interpreter, capsys):
-    status = demo.demonstrate(sys.executable, interpreter(CRASHES_AT_EXIT),
-                              count=1)
-    text = capsys.readouterr().out
-    assert status == 1
-    assert rows(text)["all"][1] == (0, 5, 0, 10)
-    assert "patched: exit status 3: no message (FIN, RST," in text
-
-
-def test_what_it_prints_fits_79_columns(capsys):
-    demo._print_heads(["stock 3.15.0rc1+", "patched 3.15.0rc1+"])
-    outcome = demo.Outcome(demo.MAX_COUNT)
-    outcome.failures = ["a reason of some length"] * demo.MAX_COUNT
-    outcome.answered = {f"post-{n}" for n in range(demo.MAX_COUNT)}
-    outcome.received.update({f"twice-{n}": 2 for n in range(demo.MAX_COUNT)})
-    figures = [5000, 5000, 5000, 10000]
-    demo._print_row("TLS close_notify", [figures, figures])
-    table = dict.fromkeys(LABELS, [outcome, outcome])
-    demo._print_reasons(["stock", "patched"], table)
-    demo._verdict(table, demo_server.why_no_tls() or "no ssl module")
-    text = capsys.readouterr().out
-    assert max(map(len, text.splitlines())) <= 79
+    assert said in text
 
 
 def test_no_tls_is_a_failure(interpreter, capsys, monkeypatch):
     monkeypatch.setattr(demo_server, "why_no_tls", lambda: "no ssl module")
-    status = demo.demonstrate(sys.executable, interpreter(LOOKS_FIRST),
-                              count=1)
-    text = capsys.readouterr().out
+    status, text, table = show(interpreter(LOOKS_FIRST), capsys, 1)
     assert status == 1
-    assert list(rows(text)) == ["FIN", "RST", "408, then FIN", "all"]
+    assert list(table) == ["FIN", "RST", "408, then FIN", "all"]
     assert "TLS was NOT RUN: no ssl module" in text
 
 
@@ -220,53 +183,35 @@ def conversation(way):
             yield server, sock
 
 
-def way_called(label):
-    return demo_server.WAYS[LABELS.index(label)]
+# What a client meets that reads on, where that is no plain end.
+ENDS = {"RST": pytest.raises(ConnectionResetError),
+        "TLS bare FIN": pytest.raises(ssl.SSLEOFError)}
 
 
 @pytest.mark.parametrize("way", demo_server.WAYS, ids=LABELS)
-def test_nothing_ends_before_it_is_to(way, monkeypatch):
-    # Over TLS, the session tickets have come, but they are not the end.
-    monkeypatch.setattr(demo_client, "TIMEOUT", 0)
-    with conversation(way) as (_, sock):
-        with pytest.raises(TimeoutError):
-            demo_client.wait_for_end(sock)
-
-
-def ended(way):
-    """Have *way* end a connection; return what its client then receives."""
-    received = b""
+def test_each_way_ends_when_it_is_to(way, monkeypatch):
+    """Over TLS, the session tickets that have come are not the end."""
     with conversation(way) as (server, sock):
+        with monkeypatch.context() as patch, pytest.raises(TimeoutError):
+            patch.setattr(demo_client, "TIMEOUT", 0)
+            demo_client.wait_for_end(sock)
         server.hang_up()
         demo_client.wait_for_end(sock)
-        while True:
-            data = sock.recv(1000)
-            if not data:
-                return received
-            received += data
-
-
-@pytest.mark.parametrize("label", ["FIN", "TLS close_notify"])
-def test_orderly_ends(label):
-    assert ended(way_called(label)) == b""
-
-
-def test_rst():
-    with pytest.raises(ConnectionResetError):
-        ended(way_called("RST"))
+        with (ENDS.get(way.label, contextlib.nullcontext()),
+              sock.makefile("rb") as file):
+            assert file.readline() == (
+                b"HTTP/1.1 408 Request Timeout\r\n" if "408" in way.label
+                else b"")
 
 
 def test_only_whole_posts_count():
-    way = way_called("FIN")
-    with conversation(way) as (server, sock):
+    with conversation(demo_server.WAYS[0]) as (server, sock):
         server.hang_up()
         demo_client.wait_for_end(sock)
         sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nwhole"
                      b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhal")
     assert server.received == ["x", "whole"]
 
-
-# nginx.
 
 # The command line.
 
