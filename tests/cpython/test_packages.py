@@ -158,7 +158,7 @@ stock.get("3.15").interpreter_at("base", "stock")
 @pytest.mark.parametrize("where", [
     "packages _fetch", "download unpack", "packages _relocate",
     "packages _commit_library", "packages commit_base",
-    "packages _write_stamp", "stock move", "stock link", "stock hard_link"])
+    "packages _write_stamp", "stock move", "stock link", "stock copy"])
 def test_killed(fake, where):
     """Nothing is undone, no lock is left, and all is well afterwards."""
     done = subprocess.run(

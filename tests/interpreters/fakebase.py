@@ -12,7 +12,7 @@ import sysconfig
 from pathlib import Path
 
 import faketree
-from tools.places import hard_link
+from tools.places import copy
 
 NAME = "python%d.%d" % sys.version_info[:2]
 STDLIB = Path(os.__file__).resolve().parent
@@ -33,7 +33,7 @@ class Base:
                         ignore=shutil.ignore_patterns("__pycache__"))
         self.python = self.top / "bin" / NAME
         self.python.parent.mkdir()
-        hard_link(Path(sys.executable).resolve(), self.python)
+        copy(Path(sys.executable).resolve(), self.python)
         self.client = self.library / "http" / "client.py"
 
     def works(self):

@@ -256,8 +256,8 @@ def pretended(path, name="CPython", version=(3, 13, 15), has_venv=True):
 
 @pytest.mark.parametrize("python, message", [
     (lambda top: top / "none", "does not exist"),
-    (lambda top: "no-such-python", "no-such-python does not exist"),
-    (lambda top: top, "is not a working Python .Permission denied."),
+    (lambda top: "no-such-python", "no-such-python is no program on PATH"),
+    (lambda top: top, "is a folder, not a Python"),
     (lambda top: program(top / "p", "echo hello"),
      "is not a working Python .it does not tell its version."),
     (lambda top: program(top / "p", "echo no such option >&2; exit 2"),
@@ -321,8 +321,8 @@ def occupied(tmp_path):
 
 @pytest.mark.parametrize("top, message", [
     (occupied, "is not empty; name a new one"),
-    (lambda tmp: tmp / "base" / "bin" / fakebase.NAME, "File exists"),
-    (lambda tmp: "/proc/no/such", "No such file or directory: .*; see to"),
+    (lambda tmp: tmp / "base" / "bin" / fakebase.NAME, "is not a folder"),
+    (lambda tmp: "/proc/no/such", ": No such file or directory; correct"),
 ])
 def test_unfit_folder(make, tmp_path, capsys, top, message):
     path = top(tmp_path)
