@@ -34,8 +34,8 @@ from bench import parts, peers, report
 from bench.lab import laboratory
 from demo import demo
 from tools.common import ROOT, Failure, known_line, run as run_program, say
+from tools.interpreters import build
 from tools.patches.series import load
-from tools.places import plain_failures
 
 RESULTS = ROOT / "bench" / "results"
 BUSY = 0.5      # load average, from which on the machine is not idle
@@ -74,8 +74,7 @@ def run(args):
         results["parts"][name] = measure(name, pythons, size, line)
     folder = args.output or (None if args.quick else RESULTS)
     if folder is not None:
-        with plain_failures():
-            write(results, folder)
+        write(results, folder)
     print(report.markdown(results), end="", flush=True)
     if folder is not None:
         draw(results, folder, pythons["patched"])
@@ -87,7 +86,6 @@ def run(args):
 
 def interpreters(line):
     """Return (line, {"stock": path, "patched": path})."""
-    from tools.interpreters import build    # which imports git and more
     base, patched = build.patched(line)
     return base.line, {"stock": base.interpreter_at("base", "stock"),
                        "patched": patched}
@@ -108,10 +106,8 @@ def circumstances(line, pythons):
 def measure(name, pythons, size, line):
     """Return a part of the results, and how it came about."""
     say(f"measuring {name}")
-    found, missing = {}, {}
-    if name == "peers":
-        with plain_failures():
-            found, missing = peers.find(pythons["patched"], line)
+    found, missing = peers.find(pythons["patched"], line) if (
+        name == "peers") else ({}, {})
     start = time.monotonic()
     with laboratory(pythons["stock"]) as lab:
         measured = parts.PARTS[name](lab, pythons, size, found)

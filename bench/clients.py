@@ -9,6 +9,7 @@ standard input has the arguments of timed() or traced(), and one on standard
 output is what that returned.  A wrong response ends the program.
 """
 
+import functools
 import gc
 import io
 import itertools
@@ -219,13 +220,10 @@ def dugong(at, depth=1):
                  lambda: (conn.read_response().status, conn.readall()), depth)
 
 
-def niquests(at):
-    return requests(at, "niquests")
-
-
 CLIENTS = {client.__name__: client for client in (
     raw, http_client, urlopen, handler, servers, xmlrpc, urllib3, requests,
-    httpx, httplib2, niquests, aiohttp, pycurl, dugong)}
+    httpx, httplib2, aiohttp, pycurl, dugong)}
+CLIENTS["niquests"] = functools.partial(requests, module="niquests")
 
 
 # What can be measured.

@@ -4,7 +4,8 @@ import tempfile
 from pathlib import Path
 
 from tools import pip
-from tools.common import cache_dir, locked, run, say
+from tools.common import cache_dir, complaint, run, say
+from tools.places import alone_in
 
 # Each is in a folder of its own, with all that it needs: niquests brings
 # another urllib3.
@@ -24,8 +25,8 @@ def find(python, line, names=PEERS):
     """
     version = tuple(map(int, line.split(".")))
     cache = cache_dir() / "bench" / ("cp%d%d" % version)
-    with (locked(cache / "lock", "another ./series fetches packages; waiting "
-                                 "for it"),
+    cache.mkdir(parents=True, exist_ok=True)
+    with (alone_in(cache),
           tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as scratch):
         new = {name: Path(scratch) / name for name in names
                if not (cache / name).exists()}
@@ -41,7 +42,6 @@ def find(python, line, names=PEERS):
         if done.returncode == 0:
             found[name] = done.stdout.strip(), cache / name
             continue
-        said = done.stderr.strip().splitlines() or ["it cannot be imported"]
-        missing.setdefault(name, said[-1])
+        missing.setdefault(name, complaint(done))
         say(f"{name} is left out: {missing[name]}")
     return found, missing

@@ -25,9 +25,8 @@ def table(heads, rows):
 
 def words(value, unit="µs"):
     if unit == "µs" and abs(value) >= 1000:
-        value, unit = value / 1000, "ms"
-    digits = {"µs": 1, "ms": 2}.get(unit, 0)
-    return f"{value:,.{digits}f} {unit}".rstrip()
+        return f"{value / 1000:,.2f} ms"
+    return f"{value:,.{1 if unit == 'µs' else 0}f} {unit}".rstrip()
 
 
 def about(samples, unit="µs"):
@@ -54,11 +53,6 @@ class Goal(NamedTuple):
     is_firm: bool = False   # it does not depend on how fast a machine is
 
 
-def library_time(label, most):
-    return Goal("cost", f"library time, beside stock: {label}", most,
-                lambda told: told["rows"][label]["ratio"])
-
-
 def more(label, most, is_firm=True):
     return Goal("cost", f"more than stock: {label}", most, lambda told: (
         told["rows"][label]["patched"] - told["rows"][label]["stock"]),
@@ -81,14 +75,14 @@ def beside(text, clock, ours, theirs, most):
 
 
 GOALS = [
-    library_time("GET, 8 fields", 0.70),
-    library_time("GET, 1 field", 0.90),
-    library_time("POST of 100 bytes", 0.80),
-    library_time("200 bytes in 1 chunk", 1.05),
-    library_time("100 kB in reads of 1 kB", 1.05),
-    library_time("20 MiB by length, sockets", 1.05),
-    library_time("20 MiB, 8 KiB chunks", 1.05),
-    library_time("20 MiB, 8 KiB chunks, fp", 1.50),
+    *(Goal("cost", f"library time, beside stock: {label}", most,
+           lambda told, label=label: told["rows"][label]["ratio"])
+      for label, most in (
+          ("GET, 8 fields", 0.70), ("GET, 1 field", 0.90),
+          ("POST of 100 bytes", 0.80), ("200 bytes in 1 chunk", 1.05),
+          ("100 kB in reads of 1 kB", 1.05),
+          ("20 MiB by length, sockets", 1.05), ("20 MiB, 8 KiB chunks", 1.05),
+          ("20 MiB, 8 KiB chunks, fp", 1.50))),
     more("import", 1500, is_firm=False),
     more("system calls, kept", 1),
     more("system calls, new", 0),
@@ -232,13 +226,13 @@ def notes(results):
 
 def markdown(results):
     machine = results["machine"]
+    tables = {"cost": cost, "peers": peers, "worth": worth, "growth": growth,
+              "posts": posts}
     told = [f"CPython {results['version']}, stock and with "
             f"{results['patches']} patches; {machine['cpu']}, "
             f"{machine['cores']} cores, {machine['system']}\n",
             *goals(results)]
-    tables = {"cost": cost, "peers": peers, "worth": worth, "growth": growth,
-              "posts": posts}
     for name, part in results["parts"].items():
         told += tables[name](part["measured"])
-    return "\n".join([*told, "".join(f"- {note}\n"
-                                     for note in notes(results))])
+    told.append("".join(f"- {note}\n" for note in notes(results)))
+    return "\n".join(told)

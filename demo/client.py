@@ -19,10 +19,6 @@ import sys
 TIMEOUT = 5     # seconds, for each wait
 
 
-class WrongAnswer(Exception):
-    """A response came, but not the one to this POST; says what it is."""
-
-
 def report(*event):
     print(json.dumps(event), flush=True)
 
@@ -42,9 +38,9 @@ def post(conn, ident):
     response = conn.getresponse()
     answer = response.read().decode("latin-1")
     if response.status != 200:
-        raise WrongAnswer(f"HTTP {response.status}")
+        raise AssertionError(f"HTTP {response.status}")
     if answer != ident:
-        raise WrongAnswer("another POST's answer")
+        raise AssertionError("another POST's answer")
     report("answered", ident)
 
 
@@ -60,10 +56,6 @@ def wait_for_end(sock):
         raise TimeoutError("the server did not end the connection")
 
 
-def reason(exc):
-    return str(exc) if isinstance(exc, WrongAnswer) else type(exc).__name__
-
-
 def try_post(conn, number):
     """POST once on a connection that has ended; report what came of it."""
     ident = f"post-{number}"
@@ -74,7 +66,8 @@ def try_post(conn, number):
         wait_for_end(conn.sock)
         post(conn, ident)
     except Exception as exc:
-        report("failed", ident, reason(exc))
+        wrong = isinstance(exc, AssertionError)     # as post() says
+        report("failed", ident, str(exc) if wrong else type(exc).__name__)
         conn.close()
 
 

@@ -47,12 +47,11 @@ def count(text):
 
 
 def demonstrate(stock, patched, count=COUNT):
-    """Print the table for two interpreters; return the exit status.
+    """Print the table for two paths of interpreters; return the exit status.
 
-    *stock* and *patched* are paths of interpreters; *count* is the number of
-    POSTs per way to end a connection.  Returns 0 if the patched one lost
-    nothing and sent nothing twice, 1 otherwise; the stock one is only shown.
-    Raises Failure if either does not start, or this is not Linux.
+    It is 0 if the patched one lost nothing and sent nothing twice; the stock
+    one is only shown.  Raises Failure if either does not start, or this is
+    not Linux.
     """
     see_linux()
     pythons = {"stock": stock, "patched": patched}
@@ -73,9 +72,9 @@ def see_linux():
 
 
 def trials(pythons, count):
-    """Yield (label, [Outcome of each interpreter]) per way to end.
+    """Yield (label, [Outcome of each of {name: path}]) per way to end.
 
-    pythons: {name: path}.  Ways that need TLS are left out if there is none.
+    Ways that need TLS are left out if there is none.
     """
     no_tls = demo_server.why_no_tls()
     for way in demo_server.WAYS:
@@ -88,37 +87,30 @@ def trials(pythons, count):
 def title(name, python):
     """Return *name* and the version of *python*, which thereby has started."""
     code = "import platform; print(platform.python_version())"
-    said = []
+    said = ["it said nothing"]
     try:
         status = _run([python, "-I", "-c", code], STARTUP, said.append)
     except OSError as exc:
         raise Failure(f"the {name} interpreter {python} cannot be started: "
-                      f"{exc.strerror}; build it anew") from exc
+                      f"{exc.strerror}; build it anew: ./series build --fresh"
+                      ) from exc
     if status != 0:
-        last = "".join(said[-1:]).strip() or "it said nothing"
         raise Failure(f"the {name} interpreter {python} does not work: "
-                      f"{last}; build it anew")
+                      f"{said[-1].strip()}; build it anew: ./series build "
+                      f"--fresh")
     return f"{name} {said[-1].strip()}"
 
 
 class Outcome:
-    """What came of the POSTs of one interpreter to one server.
-
-    count        how many were to be tried
-    answered     ids of POSTs that the client had the right answer to,
-                 those that only opened a connection among them
-    failures     the reason why, for each that failed
-    received     id -> how often it arrived in full
-    connections  how many the server accepted
-    """
+    """What came of the POSTs of one interpreter to one server."""
 
     def __init__(self, count):
-        self.count = count
-        self.answered = set()
-        self.failures = []
+        self.count = count      # how many were to be tried
+        self.answered = set()   # ids, those that opened a connection, too
+        self.failures = []      # the reason, for each that failed
         self.broken = None      # how the client itself failed
-        self.received = collections.Counter()
-        self.connections = 0
+        self.received = collections.Counter()   # by id; those in full
+        self.connections = 0    # how many the server accepted
 
     @property
     def figures(self):
@@ -147,11 +139,9 @@ class Outcome:
         return True
 
     def end(self, how):
-        """Note *how* the client ended: None if well.
-
-        What it was to try and did not come to counts as failed.
-        """
+        """Note *how* the client ended: None if well."""
         done = sum(ident.startswith("post-") for ident in self.answered)
+        # What it was to try and did not come to has failed, too.
         missing = self.count - done - len(self.failures)
         self.failures += [how or "not tried"] * missing
         self.broken = how
@@ -159,44 +149,31 @@ class Outcome:
 
 def try_out(python, server, count):
     """Have *python* POST *count* times to *server*; return the Outcome."""
-    outcome = Outcome(count)
+    outcome, said = Outcome(count), ["no message"]
+    limit = STARTUP + PER_POST * count
+
+    def take(line):
+        if not outcome.note(line, server) and line.strip():
+            said.append(line.strip())
     with server:
-        outcome.end(_run_client(python, server, outcome))
+        status = _run([python, "-I", CLIENT, *server.address, count,
+                       *filter(None, [server.cafile])], limit, take)
+    outcome.end(f"killed after {limit:.0f} s" if status is None else
+                f"exit status {status}: {said[-1]}" if status else None)
     outcome.received.update(server.received)
     outcome.connections = server.connections
     return outcome
 
 
-def _run_client(python, server, outcome):
-    """Return how the client failed, or None."""
-    argv = [python, "-I", CLIENT, *server.address, outcome.count]
-    if server.cafile:
-        argv.append(server.cafile)
-    limit = STARTUP + PER_POST * outcome.count
-    said = []
-
-    def take(line):
-        if not outcome.note(line, server) and line.strip():
-            said.append(line.strip())
-
-    status = _run(argv, limit, take)
-    if status is None:
-        return f"killed after {limit:.0f} s"
-    if status:
-        return f"exit status {status}: {(said or ['no message'])[-1]}"
-    return None
-
-
 def _run(argv, limit, take):
     """Run *argv*, which may be a wrapper, and *take* each line it prints.
 
-    Returns its exit status, or None if it had to be killed after *limit*
-    seconds.  It has a session of its own, so that all of it can be killed.
+    Returns its exit status; None if it was killed after *limit* seconds.
     """
     child = subprocess.Popen(list(map(str, argv)), stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, errors="replace",
-                             start_new_session=True)
+                             start_new_session=True)    # to kill all of it
     killed = threading.Event()
 
     def kill():

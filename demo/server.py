@@ -74,27 +74,6 @@ def why_no_tls():
     return None if ssl.HAS_TLSv1_3 else "its OpenSSL has no TLS 1.3"
 
 
-def _tls_context():
-    import ssl
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(CERTIFICATE)
-    return context
-
-
-def _read_post(reader):
-    """Return the body of one POST, or None if it did not arrive in full."""
-    length = 0
-    line = reader.readline(MAX_LINE)
-    while line not in (b"\r\n", b""):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            length = int(value)
-        line = reader.readline(MAX_LINE)
-    body = reader.read(length)
-    return body.decode() if line and len(body) == length else None
-
-
 class ScriptedServer:
     """Answers one POST on each connection and, told to, ends it.
 
@@ -106,9 +85,14 @@ class ScriptedServer:
         self.cafile = str(CERTIFICATE) if way.tls else None
         self.received = []
         self._way = way
-        self._context = _tls_context() if way.tls else None
+        self._context = None
         self._idle = threading.Semaphore(0)
         self._threads = []
+        if way.tls:
+            import ssl
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+            self._context.load_cert_chain(CERTIFICATE)
 
     @property
     def connections(self):
@@ -152,21 +136,25 @@ class ScriptedServer:
                 sock = self._context.wrap_socket(sock, server_side=True)
                 stack.enter_context(sock)
             reader = stack.enter_context(sock.makefile("rb"))
-            self._converse(sock, reader)
-
-    def _converse(self, sock, reader):
-        if not self._receive(reader):
-            return
-        answer = self.received[-1].encode()
-        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
-                     % (len(answer), answer))
-        self._idle.acquire(timeout=TIMEOUT)
-        self._way.end(sock)
-        while self._way.reads_on and self._receive(reader):
-            pass
+            if not self._receive(reader):
+                return
+            answer = self.received[-1].encode()
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+                         % (len(answer), answer))
+            self._idle.acquire(timeout=TIMEOUT)
+            self._way.end(sock)
+            while self._way.reads_on and self._receive(reader):
+                pass
 
     def _receive(self, reader):
-        body = _read_post(reader)
-        if body is not None:
-            self.received.append(body)
-        return body is not None
+        """Take in one POST; return whether it arrived in full."""
+        length = 0
+        while (line := reader.readline(MAX_LINE)) not in (b"\r\n", b""):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        body = reader.read(length)
+        if not line or len(body) < length:
+            return False
+        self.received.append(body.decode())
+        return True

@@ -1,12 +1,13 @@
 """The command line: one subcommand per verb, each in a module of its own."""
 
 import argparse
+import difflib
 import importlib
 import os
 import signal
 import sys
 
-from tools.common import Failure
+from tools.common import Failure, need_program
 
 BUILD = "tools.interpreters.build"
 PATCHES = "tools.patches."
@@ -38,7 +39,8 @@ http.client, and in what is built on it.  ./series VERB --help tells the rest.
 """
 
 
-def make_parser():
+def parse(argv):
+    """Return the parsed arguments; exit with 2 if they are wrong."""
     parser = argparse.ArgumentParser(
         prog="series", description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,17 +53,19 @@ def make_parser():
             formatter_class=argparse.RawDescriptionHelpFormatter)
         its_own.set_defaults(usage_error=its_own.error)
         module.add_arguments(its_own)
-    return parser
-
-
-def parse(argv):
-    """Return the parsed arguments; exit with 2 if they are wrong."""
+    if not argv:
+        parser.error("name a verb; ./series --help lists them")
+    if argv[0][:1] != "-" and argv[0] not in VERBS:
+        near = difflib.get_close_matches(argv[0], VERBS, 1)
+        parser.error(f"there is no verb {argv[0]}; " + (
+            f"did you mean {near[0]}?" if near
+            else "./series --help lists them"))
     configure = None
-    if argv[:1] and argv[0] in CONFIGURING and "--" in argv:
+    if argv[0] in CONFIGURING and "--" in argv:
         # argparse cannot keep apart what follows it and an optional LINE.
         cut = argv.index("--")
         argv, configure = argv[:cut], argv[cut + 1:]
-    args, unknown = make_parser().parse_known_args(argv)
+    args, unknown = parser.parse_known_args(argv)
     if unknown:
         # By the verb's own parser, which shows the verb's usage.
         args.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -76,6 +80,7 @@ def main(argv=None):
     try:
         try:
             args = parse(sys.argv[1:] if argv is None else list(argv))
+            need_program("git")
             return importlib.import_module(VERBS[args.verb][0]).run(args)
         finally:
             # Now, also after --help, as a reader that is gone is told here.
@@ -94,7 +99,7 @@ def main(argv=None):
         return 1
     except OSError as exc:
         # What the system refuses: a full disk, a folder that is not ours.
-        where = f": {exc.filename}" if exc.filename else ""
-        print(f"series: {exc.strerror or exc}{where}; see to that and run "
+        where = f"{exc.filename}: " if exc.filename else ""
+        print(f"series: {where}{exc.strerror or exc}; correct this, then run "
               f"the command again", file=sys.stderr)
         return 1

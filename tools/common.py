@@ -1,8 +1,6 @@
 """What every verb of ./series shares: places, failures, subprocesses."""
 
 import argparse
-import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
@@ -63,7 +61,7 @@ def need_program(name, package=None):
     return path
 
 
-def run(argv, *, cwd=None, env=None, check=True, **kwargs):
+def run(argv, *, check=True, **kwargs):
     """Run *argv* with its output captured as text; return CompletedProcess.
 
     With *check*, a non-zero exit is a Failure that quotes the last line of
@@ -71,47 +69,35 @@ def run(argv, *, cwd=None, env=None, check=True, **kwargs):
     """
     argv = [os.fspath(arg) for arg in argv]
     try:
-        done = subprocess.run(argv, cwd=cwd, env=env, text=True,
-                              errors="replace", stdin=subprocess.DEVNULL,
-                              capture_output=True, **kwargs)
-    except FileNotFoundError as exc:
-        raise Failure(f"{argv[0]} could not be started: {exc}") from exc
+        done = subprocess.run(argv, text=True, errors="replace",
+                              stdin=subprocess.DEVNULL, capture_output=True,
+                              **kwargs)
+    except OSError as exc:
+        raise Failure(f"{argv[0]} could not be started: {exc.strerror}"
+                      ) from exc
     if check and done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise Failure(f"{' '.join(argv[:3])} failed: "
-                      f"{said[-1] if said else done.returncode}")
+        raise Failure(f"{' '.join(argv[:3])} failed: {complaint(done)}")
     return done
+
+
+def complaint(done):
+    """Return the last line of what a program said, with which it failed."""
+    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return said[-1] if said else f"status {done.returncode}"
+
+
+def trouble(argv, expected="", **kwargs):
+    """Run a program; return None if it prints *expected*, else why not."""
+    try:
+        done = run(argv, check=False, **kwargs)
+    except (Failure, subprocess.TimeoutExpired) as exc:
+        return str(exc)
+    if done.returncode == 0 and expected in done.stdout:
+        return None
+    return complaint(done)
 
 
 def say(message):
     """Tell the user what is being done; on stderr, as stdout is results."""
     # In one piece, as another thread may be saying something.
     print(f"series: {message}\n", end="", file=sys.stderr, flush=True)
-
-
-_held = set()
-
-
-@contextlib.contextmanager
-def locked(path, busy):
-    """Hold the lock file *path*; whoever has it already may nest.
-
-    If another process has it, say *busy* (one line) and wait for it.  The
-    file stays: removing it would let two processes hold two locks.
-    """
-    path = Path(path)
-    if path in _held:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(busy)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        _held.add(path)
-        try:
-            yield
-        finally:
-            _held.discard(path)

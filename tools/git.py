@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tools.common import ROOT, Failure, need_program
+from tools.common import ROOT, Failure
 
 # What is overridden for every command; the values are git's own defaults.
 STEADY = {
@@ -71,7 +71,7 @@ def environment(extra=None):
 
 def command(*args, repo=None, our_tree=True):
     """Return the argv of a git command in *repo*, configuration fixed."""
-    argv = [need_program("git")]
+    argv = ["git"]
     if repo is not None:
         argv += ["-C", os.fspath(repo)]
     settings = {**STEADY, **(OUR_TREE if our_tree else {})}
@@ -86,8 +86,7 @@ def call(*args, repo=None, env=None, stdin=None, our_tree=True):
         "stdin": subprocess.DEVNULL}
     return subprocess.run(
         command(*args, repo=repo, our_tree=our_tree),
-        env=environment(env), capture_output=True,
-        **given)
+        env=environment(env), capture_output=True, **given)
 
 
 def git(*args, **kwargs):

@@ -6,12 +6,11 @@ where the machine's pip configuration says.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tools.common import Failure
+from tools.common import Failure, trouble
 
 # There is nothing but their source.
 NO_WHEELS = ("dugong",)
@@ -38,12 +37,10 @@ def install(python, interpreter):
     made from.  Raises Failure if no pip can be had.
     """
     version = "%d.%d" % interpreter.version[:2]
-    problem = f"apt-get install python{version}-venv may help"
-    if interpreter.has_ensurepip:
-        problem = _call(python, "-IB", "-m", "ensurepip", "--upgrade",
-                        "--default-pip")
-        if problem is None:
-            return
+    problem = _call(python, "-IB", "-m", "ensurepip", "--upgrade",
+                    "--default-pip")
+    if problem is None:
+        return
     with tempfile.TemporaryDirectory(prefix="series-") as scratch:
         wheel = _fetch(version, scratch)
         # A wheel of pip's can install itself.
@@ -52,7 +49,9 @@ def install(python, interpreter):
                 "--no-index", "--no-deps", "--quiet",
                 "--disable-pip-version-check", wheel):
             raise Failure(f"no pip can be had for {interpreter.path} "
-                          f"({problem}); do without it: --without-pip")
+                          f"({problem}); apt-get install "
+                          f"python{version}-venv may help, or do without "
+                          f"it: --without-pip")
 
 
 def install_into(folders, python, version):
@@ -90,16 +89,4 @@ def _fetch(version, scratch):
 
 def _call(*argv):
     """Run a program; return None if it ends well, else what it says."""
-    try:
-        done = subprocess.run(
-            list(map(str, argv)), cwd=os.sep, env=environment(), text=True,
-            errors="replace", stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_PATIENCE)
-    except OSError as exc:
-        return str(exc)
-    except subprocess.TimeoutExpired:
-        return f"no end after {_PATIENCE} s"
-    if done.returncode == 0:
-        return None
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return said[-1] if said else f"status {done.returncode}"
+    return trouble(argv, cwd=os.sep, env=environment(), timeout=_PATIENCE)

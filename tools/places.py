@@ -1,31 +1,38 @@
-"""Folders and files of ours: alone in them, and what can go wrong there."""
+"""Folders and files of ours, and being alone in them."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 
-from tools.common import Failure, locked, run
+from tools.common import say
+
+_held = set()
 
 
 @contextlib.contextmanager
-def plain_failures():
-    """Turn what the operating system refuses into a Failure for people."""
-    try:
-        yield
-    except OSError as exc:
-        where = f": {exc.filename}" if exc.filename else ""
-        raise Failure(f"{exc.strerror or exc}{where}; see to that and run "
-                      f"the command again") from exc
-
-
 def alone_in(place):
-    """Return a context manager: nobody else works in the folder *place*.
+    """Let no other process work in the folder *place*; they wait.
 
-    Other processes wait, and say so.
+    Whoever has it already may nest.  The lock is a file beside it, which
+    stays: removing it would let two processes hold two locks.
     """
-    return locked(place.parent / f".{place.name}.lock",
-                  f"another ./series works on {place}; waiting for it")
+    if place in _held:
+        yield
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with open(place.parent / f".{place.name}.lock", "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another ./series works on {place}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        _held.add(place)
+        try:
+            yield
+        finally:
+            _held.discard(place)
 
 
 @contextlib.contextmanager
@@ -50,13 +57,6 @@ def remove(path):
         path.unlink(missing_ok=True)
 
 
-def remove_empty(folder):
-    """Remove a folder that nothing is left in, and those it was all of."""
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-        remove_empty(folder.parent)
-
-
 def link(target, path):
     """Make *path* a symbolic link to *target*, if it is none already."""
     if path.is_symlink() and os.readlink(path) == str(target):
@@ -66,25 +66,9 @@ def link(target, path):
     path.symlink_to(target)
 
 
-def hard_link(source, path):
+def copy(source, path):
     """Make *path* a file with the content of *source*, at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
-    remove(fresh)
-    try:
-        os.link(source, fresh)
-    except OSError:     # a file system without hard links
-        shutil.copy2(source, fresh)
+    shutil.copy2(source, fresh)
     fresh.rename(path)
-
-
-def trouble(argv, expected=""):
-    """Run a program; return None if it prints *expected*, else why not."""
-    try:
-        done = run(argv, check=False)
-    except OSError as exc:
-        return exc.strerror
-    if done.returncode == 0 and expected in done.stdout:
-        return None
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return said[-1] if said else f"status {done.returncode}"

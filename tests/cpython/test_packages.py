@@ -147,7 +147,7 @@ def start(*where):
 @pytest.mark.parametrize("where", [
     "packages _fetch", "download unpack", "packages _relocate",
     "packages _commit_library", "packages commit_base",
-    "packages _write_stamp", "stock move", "stock link", "stock hard_link"])
+    "packages _write_stamp", "stock move", "stock link", "stock copy"])
 def test_killed(fake, where):
     """Nothing is undone, no lock is left, and all is well afterwards."""
     killed = start(where)

@@ -6,7 +6,6 @@ a relative path, a copy of that folder in another work tree uses that one's.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -27,7 +26,8 @@ NEEDED = ("install what compiling needs: apt-get install gcc make libssl-dev "
 _NOT_COMPILED = ("Lib", "Doc", "Misc")
 
 # What an interpreter does not need to run: left out of a copy.
-_INTERMEDIATE = shutil.ignore_patterns("*.o", "*.a", "*.gcda", "__pycache__")
+_INTERMEDIATE = shutil.ignore_patterns("*.o", "*.a", "*.gcda", "__pycache__",
+                                       "series.key")
 
 
 class Objects:
@@ -37,22 +37,20 @@ class Objects:
     the objects.
     """
 
-    def __init__(self, tree, arguments=(), name="obj"):
+    def __init__(self, tree, arguments, name):
         self.tree = Path(tree)
         self.folder = self.tree / name
-        self.arguments = list(arguments)
+        self.arguments = arguments
         self.log = self.tree.parent / f"{self.tree.name}-{name}.log"
-        self.key = self._key()
-
-    def _key(self):
-        """What the objects depend on; others are no good if it differs."""
+        # Written last: the key of the objects, which are whole then.
+        self.stamp = self.folder / "series.key"
+        # What they depend on; others are no good if it differs.
         listed = git.git("ls-tree", "HEAD", repo=self.tree).splitlines()
         parts = [line for line in listed if os.fsdecode(
             line.split(b"\t", 1)[1]) not in _NOT_COMPILED]
-        state = hashlib.sha256(b"\n".join(parts))
         # Modules and scripts name the folder above.
-        state.update(repr((self.arguments, str(self.tree.parent))).encode())
-        return state.hexdigest()
+        parts.append(repr((arguments, str(self.tree.parent))).encode())
+        self.key = hashlib.sha256(b"\n".join(parts)).hexdigest()
 
     @property
     def python(self):
@@ -60,48 +58,26 @@ class Objects:
         found = self.folder / "python.exe"
         return found if found.exists() else self.folder / "python"
 
-    @property
-    def stamp(self):
-        return self.folder / "series.json"
-
-    def told(self):
-        """Return what the stamp says, {} if there are no whole objects."""
-        try:
-            return json.loads(self.stamp.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-
     def current(self):
         """Return whether the objects are there and of this source."""
-        return self.told().get("key") == self.key and self.python.exists()
+        return (self.stamp.is_file() and self.stamp.read_text() == self.key
+                and self.python.exists())
 
     def copy_from(self, other):
         """Take over the runtime part of another tree's Objects."""
-        fresh = self.folder.with_name(f".{self.folder.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(other.folder, fresh, symlinks=True,
-                        ignore=_INTERMEDIATE)
         shutil.rmtree(self.folder, ignore_errors=True)
-        fresh.rename(self.folder)
-        self._write_stamp(whole=False)
+        shutil.copytree(other.folder, self.folder, symlinks=True,
+                        ignore=_INTERMEDIATE)
+        self.stamp.write_text(self.key)
 
     def build(self):
-        """Compile, as far as it is needed; Failure names the log."""
-        told = self.told()
-        self.stamp.unlink(missing_ok=True)
-        if not told.get("whole") or told["arguments"] != self.arguments:
-            # An interrupted one starts anew.
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(exist_ok=True)
+        """Compile; Failure names the log."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
         self.log.write_bytes(b"")
-        if not (self.folder / "Makefile").exists():
-            self._stage("configure", "../configure", *self.arguments)
+        self._stage("configure", "../configure", *self.arguments)
         self._stage("make", "make", f"-j{os.cpu_count() or 1}")
-        self._write_stamp(whole=True)
-
-    def _write_stamp(self, whole):
-        self.stamp.write_text(json.dumps({
-            "key": self.key, "arguments": self.arguments, "whole": whole}))
+        self.stamp.write_text(self.key)
 
     def _stage(self, title, *argv):
         """Run one stage, with its output in the log."""

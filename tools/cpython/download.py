@@ -14,9 +14,9 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
-from tools.common import Failure, cache_dir, locked, need_program, run, say
+from tools.common import Failure, cache_dir, run, say
+from tools.places import alone_in
 
 # Where to look; the first suite that has the package is taken.
 SUITES = ("sid", "forky", "trixie")
@@ -103,8 +103,7 @@ class Suite:
         return [store / name for name in sizes]
 
     def fetch_source(self, store, package, version):
-        """Fetch the upstream tarball of a source package; return its path.
-        """
+        """Fetch the tarball of a source package; return its path."""
         store.mkdir(parents=True, exist_ok=True)
         say(f"fetching the source of {package} {version} from {self}")
         self._apt("apt-get", "source", "--tar-only", "--download-only",
@@ -259,21 +258,19 @@ def upstream(version):
 
 
 def using_cache():
-    """Return the lock (a context manager) on the cache of downloads."""
-    return locked(cache_dir() / "lock", "another ./series is at the "
-                                        "downloads; waiting for it")
+    """Return a context manager: alone at the downloads."""
+    return alone_in(cache_dir() / "apt")
 
 
 def unpack(packages, folder):
     """Unpack package files into *folder*, without what nobody reads."""
-    unpacker = need_program("dpkg-deb", "dpkg")
-    tar = [need_program("tar"), "--extract", "--file=-", "--no-same-owner",
+    tar = ["tar", "--extract", "--file=-", "--no-same-owner",
            "--no-same-permissions", "--keep-directory-symlink",
-           f"--directory={folder}"]
-    tar += [f"--exclude={pattern}" for pattern in UNWANTED]
+           f"--directory={folder}",
+           *(f"--exclude={pattern}" for pattern in UNWANTED)]
     for package in packages:
         with subprocess.Popen(
-                [unpacker, "--fsys-tarfile", os.fspath(package)],
+                ["dpkg-deb", "--fsys-tarfile", os.fspath(package)],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE) as source:
             done = subprocess.run(tar, stdin=source.stdout, text=True,
                                   errors="replace", env=_environment(),
@@ -282,7 +279,7 @@ def unpack(packages, folder):
             told = source.stderr.read().decode(errors="replace")
         if source.returncode or done.returncode:
             # A damaged download is not to be taken the next time.
-            Path(package).unlink()
+            package.unlink()
             said = (done.stderr + told).strip().splitlines()
             raise Failure(f"{package.name} could not be unpacked: "
                           f"{said[0] if said else 'no reason given'}; run "

@@ -10,12 +10,12 @@ import shutil
 from pathlib import Path
 
 from tools import git
-from tools.common import Failure, cache_dir, need_program, run, say
+from tools.common import Failure, cache_dir, need_program, run, say, trouble
 from tools.cpython import download
 from tools.cpython.download import Unavailable
 from tools.cpython.trees import OLDEST
 from tools.cpython.worktrees import commit_base
-from tools.places import remove, trouble
+from tools.places import remove
 
 # Raised when what is written below build/ changes its form.
 FORMAT = 1
@@ -53,9 +53,17 @@ def make(place, line, debug):
     # Until they are unpacked: another one may remove what is older than its.
     with download.using_cache():
         packages, version, suite = _fetch(line, debug)
-        _clear(place)
+        # What says that the rest is good goes first; the source stays.
+        (place / "base.json").unlink(missing_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
+        for entry in place.iterdir():
+            if entry.name != "source":
+                remove(entry)
         say(f"unpacking CPython {version} to {place}")
-        _unpack(packages, root)
+        for name in ("lib", "lib64", "bin", "sbin"):
+            (root / "usr" / name).mkdir(parents=True)
+            (root / name).symlink_to(Path("usr") / name)
+        download.unpack(packages, root)
     _relocate(root, line)
     _commit_library(place, line, version)
     return _write_stamp(
@@ -86,24 +94,6 @@ def _fetch(line, debug):
             f"{line} --from DIR") from exc
 
 
-def _unpack(packages, root):
-    for name in ("lib", "lib64", "bin", "sbin"):
-        (root / "usr" / name).mkdir(parents=True)
-        (root / name).symlink_to(Path("usr") / name)
-    download.unpack(packages, root)
-
-
-def _clear(place):
-    """Remove what an earlier or interrupted run left, except the source."""
-    # First what says that the rest is good.
-    (place / "base.json").unlink(missing_ok=True)
-    if place.is_dir():
-        for entry in place.iterdir():
-            if entry.name != "source":
-                remove(entry)
-    place.mkdir(parents=True, exist_ok=True)
-
-
 def _relocate(root, line):
     """Let the interpreters find loader and libraries below *root*."""
     libc = glob.glob(glob.escape(str(root)) + "/usr/lib/*/libc.so.6")
@@ -111,9 +101,14 @@ def _relocate(root, line):
         raise Failure(f"no C library came with CPython {line}; name a source "
                       f"tree: ./series build {line} --from DIR")
     libraries = os.path.dirname(libc[0])
-    patchelf = _patchelf(root, libraries)
+    if shutil.which("patchelf"):
+        patchelf = ["patchelf"]
+    else:   # it may need a newer loader and newer libraries than are here
+        patchelf = [min(Path(libraries).glob("ld*.so.*")), "--library-path",
+                    libraries, root / "usr" / "bin" / "patchelf"]
     for python in (root / "usr" / "bin").glob(f"python{line}*"):
-        if not python.is_symlink() and _is_elf(python):
+        if not python.is_symlink() and (
+                python.read_bytes().startswith(b"\x7fELF")):
             _relocate_program(patchelf, python, root, libraries)
 
 
@@ -135,22 +130,6 @@ def _relocate_program(patchelf, python, root, libraries):
     raise Failure(f"{python.name} from Debian's packages does not start "
                   f"here ({problem}); name a source tree: ./series build "
                   f"--from DIR")
-
-
-def _is_elf(path):
-    with open(path, "rb") as file:
-        return file.read(4) == b"\x7fELF"
-
-
-def _patchelf(root, libraries):
-    """Return the start of patchelf's argv: the machine's, or from root."""
-    path = shutil.which("patchelf")
-    if path:
-        return [path]
-    # By its own loader and libraries: it may need newer ones than are here.
-    loader = min(Path(libraries).glob("ld*.so.*"))
-    return [loader, "--library-path", libraries,
-            root / "usr" / "bin" / "patchelf"]
 
 
 def _commit_library(place, line, version):

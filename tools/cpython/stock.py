@@ -18,14 +18,17 @@ that the user names in a folder called after it:
     NAME-obj.log
 """
 
+import contextlib
+import dataclasses
+import filecmp
 from pathlib import Path
 
 from tools import git
-from tools.common import LINES, Failure, build_dir
+from tools.common import LINES, Failure, build_dir, trouble
 from tools.cpython import compile, packages, sources
 from tools.cpython.trees import Tree
 from tools.cpython.worktrees import belongs, commit_base, move
-from tools.places import alone_in, hard_link, link, remove, trouble
+from tools.places import alone_in, copy, link, remove
 
 # Left by a build in a source tree; CPython's own .gitignore has these, but
 # not every source tree has that.
@@ -38,26 +41,16 @@ _BUILT = "\n".join((
 _CHECK = "import ssl, sys; print('%d.%d' % sys.version_info[:2])"
 
 
+@dataclasses.dataclass
 class Base:
-    """A stock CPython, and interpreters made from it.
+    """A stock CPython, and interpreters made from it."""
 
-    Attributes: line ("3.15"), version ("3.15.2"), origin (where it is from,
-    for people), repo (Path of the git repository), excludes (path patterns
-    of what the series has no place for in it), place (Path of the folder
-    below which its interpreters are).
-    """
-
-    excludes = ()
-
-    def __init__(self, line, version, origin, place, repo):
-        self.line = line
-        self.version = version
-        self.origin = origin
-        self.place = Path(place)
-        self.repo = Path(repo)
-
-    def __repr__(self):
-        return f"<Base {self.version}: {self.origin}>"
+    line: str       # "3.15"
+    version: str    # "3.15.2"
+    origin: str     # where it is from, for people
+    place: Path     # of the folder below which its interpreters are
+    repo: Path      # of the git repository
+    excludes = ()   # path patterns of what it has no place for
 
     def interpreter_at(self, commit, name, *, debug=False):
         """Return the Path of an interpreter with the library of *commit*.
@@ -67,7 +60,7 @@ class Base:
         *commit*, whatever was changed in it by hand; debug: the build with
         assertions and reference counts.  Raises Failure.
         """
-        with self.lock():
+        with alone_in(self.place):
             wanted = git.commit_id(self.repo, commit)
             if wanted is None:
                 raise Failure(f"{self.repo} has no commit {commit}; make it "
@@ -76,9 +69,12 @@ class Base:
             move(self.repo, tree, wanted)
             return self._furnish(tree, debug)
 
-    def lock(self):
-        """Return a context manager: alone below place, across processes."""
-        return alone_in(self.place)
+    def _no_start(self, python):
+        """Return why *python* is not one of this version with TLS, or None.
+        """
+        return trouble([python, "-I", "-c", _CHECK],
+                       ".".join(self.version.split(".")[:2]))
+
 
 class PackageBase(Base):
     """A Base from binary packages; it has no Doc, Misc or C sources."""
@@ -100,56 +96,50 @@ class PackageBase(Base):
             for part in (self.place / "root" / stdlib).glob(pattern):
                 link(Path("..") / ".." / "root" / stdlib / part.name,
                       tree / "Lib" / part.name)
-        if python.exists() and python.samefile(source):
+        if python.exists() and filecmp.cmp(source, python):
             return python
         # The interpreter looks for its library from where it is, after
         # links are followed: it has to be a file of its own.
-        hard_link(source, python)
+        copy(source, python)
         if not debug:
             link(program, python.with_name("python3"))
             link(program, python.with_name("python"))
-        self._check(python)
-        return python
-
-    def _check(self, python):
-        problem = _no_start(python, self.version)
+        problem = self._no_start(python)
         if problem:
             # Not to be taken for good the next time.
             python.unlink()
             raise Failure(f"{python} does not start: {problem}; make it "
                           f"anew: ./series build {self.line} --fresh")
+        return python
 
 
+@dataclasses.dataclass
 class TreeBase(Base):
-    """A Base that is compiled from a whole source tree.
+    """A Base that is compiled from a whole source tree."""
 
-    configure: the arguments for configure.
-    """
-
-    def __init__(self, line, version, origin, place, repo, configure):
-        super().__init__(line, version, origin, place, repo)
-        self.configure = tuple(configure)
+    configure: tuple    # arguments
 
     def _furnish(self, tree, debug):
         own = self._objects(tree, debug)
-        if not own.current():
-            other = self._elsewhere(own, debug)
-            if other:
-                own.copy_from(other)
-            else:
-                own.build()
-            self._check(own)
+        if own.current():
+            return own.python
+        others = [self._objects(entry, debug)
+                  for entry in sorted(self.place.iterdir())
+                  if entry != tree and belongs(entry, self.repo)]
+        same = [other for other in others
+                if other.key == own.key and other.current()]
+        if same:
+            own.copy_from(same[0])
+        else:
+            own.build()
+        problem = self._no_start(own.python)
+        if problem:
+            own.stamp.unlink()      # not to be taken for good the next time
+            if "_ssl" in problem:
+                problem = f"no TLS; {compile.NEEDED}"
+            raise Failure(f"{own.python} does not work: {problem}; the log "
+                          f"is {own.log}")
         return own.python
-
-    def _check(self, own):
-        problem = _no_start(own.python, self.version)
-        if problem is None:
-            return
-        own.stamp.unlink()      # not to be taken for good the next time
-        if "_ssl" in problem:
-            problem = f"no TLS; {compile.NEEDED}"
-        raise Failure(f"{own.python} does not work: {problem}; the log is "
-                      f"{own.log}")
 
     def _objects(self, tree, debug):
         arguments = list(self.configure)
@@ -160,15 +150,6 @@ class TreeBase(Base):
             arguments.append("--with-pydebug")
         return compile.Objects(tree, arguments,
                                "obj-debug" if debug else "obj")
-
-    def _elsewhere(self, wanted, debug):
-        """Return the same objects from another work tree; None if none."""
-        for entry in sorted(self.place.iterdir()):
-            if entry != wanted.tree and belongs(entry, self.repo):
-                other = self._objects(entry, debug)
-                if other.key == wanted.key and other.current():
-                    return other
-        return None
 
 
 def get(line=None, *, debug=False, named=None, configure=None, fresh=False):
@@ -197,40 +178,31 @@ def source_tree(line="3.13", *, named=None):
     returned as it is.  Raises Unavailable if there is no source, or Failure.
     """
     with alone(line):
-        return _source_tree(line, named)
-
-
-def line_of(named):
-    """Return the line of the source tree *named*."""
-    return sources.Named(named).tree.line
+        place = build_dir() / line
+        source = place / "source"
+        if git.commit_id(source, "base"):
+            return source
+        place.mkdir(parents=True, exist_ok=True)
+        fresh = place / ".source.new"
+        remove(fresh)
+        if named is None:
+            version, origin = sources.fetch(line, fresh)
+            _init(fresh / ".git", fresh, f"CPython {version}\n\n{origin}",
+                  force=True)
+        else:
+            tree = Tree(named)
+            tree.see_line(line)
+            fresh.mkdir()
+            _init(fresh / ".git", tree.top,
+                  f"CPython {tree.text}\n\n{tree.describe()}")
+            git.git("reset", "--quiet", "--hard", "base", repo=fresh)
+        fresh.rename(source)
+        return source
 
 
 def alone(line):
     """Return a context manager: alone in build/LINE, across processes."""
     return alone_in(build_dir() / line)
-
-
-def _source_tree(line, where):
-    place = build_dir() / line
-    source = place / "source"
-    if git.commit_id(source, "base"):
-        return source
-    place.mkdir(parents=True, exist_ok=True)
-    fresh = place / ".source.new"
-    remove(fresh)
-    if where is None:
-        version, origin = sources.fetch(line, fresh)
-        _init(fresh / ".git", fresh, f"CPython {version}\n\n{origin}",
-              force=True)
-    else:
-        named = sources.Named(where)
-        named.see_line(line)
-        fresh.mkdir()
-        _init(fresh / ".git", named.path,
-              f"CPython {named.tree.text}\n\n{named.describe()}")
-        git.git("reset", "--quiet", "--hard", "base", repo=fresh)
-    fresh.rename(source)
-    return source
 
 
 def _init(repo, tree, message, force=False):
@@ -241,31 +213,33 @@ def _init(repo, tree, message, force=False):
 
 
 def _from_named(line, where, configure, fresh):
-    named = sources.Named(where)
-    named.see_line(line)
-    tree = named.tree
-    place = build_dir() / named.slug
-    with alone_in(place):
-        if fresh:
-            remove(place)
-        place.mkdir(exist_ok=True)
+    tree = Tree(where)
+    tree.see_line(line)
+    place = build_dir() / tree.slug
+    with _made(place, fresh):
         repo = place / "base.git"
         git.git("init", "--quiet", "--bare", "--template=", repo)
         commit_base(repo, tree.top, f"CPython {tree.text}", exclude=_BUILT)
-        return TreeBase(tree.line, tree.text, named.describe(), place, repo,
+        return TreeBase(tree.line, tree.text, tree.describe(), place, repo,
                         configure)
 
 
 def _from_source(line, configure, fresh):
     repo = source_tree(line)
     place = build_dir() / f"{line}-compiled"
+    with _made(place, fresh):
+        origin = git.line("log", "-1", "--format=%b", "base", repo=repo)
+        return TreeBase(line, Tree(repo).text, origin, place, repo, configure)
+
+
+@contextlib.contextmanager
+def _made(place, fresh):
+    """Make the folder *place*, empty if *fresh*; alone in it."""
     with alone_in(place):
         if fresh:
             remove(place)
         place.mkdir(exist_ok=True)
-        tree = Tree(repo)
-        origin = git.line("log", "-1", "--format=%b", "base", repo=repo)
-        return TreeBase(line, tree.text, origin, place, repo, configure)
+        yield
 
 
 def _from_packages(line, debug, fresh):
@@ -279,9 +253,3 @@ def _from_packages(line, debug, fresh):
             packages.make(place, line, debug))
         return PackageBase(line, found["version"], found["origin"], place,
                            place / "base.git")
-
-
-def _no_start(python, version):
-    """Return why *python* is not one of *version* with TLS, or None."""
-    line = ".".join(version.split(".")[:2])
-    return trouble([python, "-I", "-c", _CHECK], expected=line)

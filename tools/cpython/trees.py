@@ -1,11 +1,12 @@
 """A CPython source tree or checkout: its version, and whose patches fit."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
 
 from tools import git
-from tools.common import LINES, Failure, absent
+from tools.common import LINES, Failure, absent, say
 
 OLDEST = (3, 13, 15)    # the first release the patches are written for
 
@@ -15,10 +16,9 @@ _VERSION = re.compile(r"#define\s+PY_(MAJOR|MINOR|MICRO)_VERSION\s+(\d+)")
 class Tree:
     """A whole CPython source tree.
 
-    Attributes: top (Path; for a checkout, of the work tree), checkout
-    (whether top is the top of a git work tree), version (three numbers),
-    text (the version for people), line (whose patches fit: "3.15"), newer
-    (whether the tree is newer than that line).
+    Attributes: top (Path), checkout (whether that is the top of a git work
+    tree), version (three numbers), text (the version for people), line
+    (whose patches fit: "3.15"), newer (than that line).
     """
 
     def __init__(self, folder):
@@ -52,6 +52,28 @@ class Tree:
         return git.repository_of({
             path: (self.top / path).read_bytes() for path in sorted(paths)
             if (self.top / path).is_file()})
+
+    @property
+    def slug(self):
+        """A name for a folder, as good as unique."""
+        plain = re.sub(r"[^A-Za-z0-9.-]+", "-", self.top.name).strip("-.")
+        digest = hashlib.sha256(os.fsencode(self.top)).hexdigest()[:8]
+        return f"from-{plain or 'tree'}-{digest}"
+
+    def describe(self):
+        """Return what it is, for people: with the commit of a checkout."""
+        head = git.commit_id(self.top, "HEAD") if self.checkout else None
+        return (f"the checkout {self.top} at {head[:10]}" if head else
+                f"the source tree {self.top}")
+
+    def see_line(self, line):
+        """Fail if the tree is not of *line*; None is any line."""
+        if self.newer:
+            say(f"{self.top} is CPython {self.text}, newer than {self.line}: "
+                f"trying the patches for {self.line}")
+        if line not in (None, self.line):
+            raise Failure(f"{self.top} is CPython {self.text}, not {line}; "
+                          f"leave out {line}, or name another tree")
 
 
 def dotted(version):

@@ -12,7 +12,6 @@ _EXCLUDE = """\
 /usr/
 /obj/
 /obj-debug/
-/.obj*.new/
 /Lib/lib-dynload
 /Lib/config-*
 __pycache__/

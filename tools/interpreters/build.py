@@ -5,10 +5,12 @@ import shlex
 
 from demo import demo
 from tools import git
-from tools.common import LINES, Failure, known_line, need_program, say
+from tools.common import LINES, Failure, known_line, say
 from tools.cpython import stock
+from tools.cpython.trees import Tree
 from tools.patches import needs
 from tools.patches.series import commit_onto, digest, load
+from tools.places import alone_in
 
 DESCRIPTIONS = {
     "build": """\
@@ -48,39 +50,21 @@ it is left as it is: it is the one place below build/ with work of yours.
     "demo": demo.__doc__,
 }
 
-# What argparse would write, and what follows "--".
-_USAGE = {
-    "build": """\
-%(prog)s [-h] [--from DIR] [--from-source] [--fresh]
-                    [--without NAME] [LINE]
-                    [-- CONFIGURE_ARGUMENT...]""",
-    "python": """\
-%(prog)s [-h] [--from DIR] [--from-source]
-                     [--without NAME] [LINE] [-- CONFIGURE_ARGUMENT...]""",
-}
-
-_DEFAULT = {
-    "build": "the newest",
-    "python": "the newest",
-    "tree": "the oldest, as a patch that fits that one fits most",
-    "demo": "the newest",
-}
-
 
 def add_arguments(parser):
     verb = parser.prog.split()[-1]
-    parser.usage = _USAGE.get(verb)
+    default = ("the oldest, as a patch that fits that one fits most"
+               if verb == "tree" else "the newest")
     parser.add_argument("line", nargs="?", metavar="LINE", type=known_line,
-                        help=f"{', '.join(LINES)} (default: "
-                             f"{_DEFAULT[verb]})")
+                        help=f"{', '.join(LINES)} (default: {default})")
     if verb == "demo":
         parser.add_argument("--count", type=demo.count, default=demo.COUNT,
                             metavar="N", help="POSTs per way to end a "
                             "connection (default: %(default)s)")
         return
     parser.add_argument("--from", dest="named", metavar="DIR",
-                        help="a folder with CPython's source, which is only "
-                             "read")
+                        help="use CPython's source in the folder DIR, which "
+                             "is only read")
     if verb == "tree":
         return
     needs.add_argument(parser)
@@ -89,11 +73,14 @@ def add_arguments(parser):
                              "binary packages")
     if verb == "build":
         parser.add_argument("--fresh", action="store_true",
-                            help="make it anew, of what can be had by now")
+                            help="make it anew, from the newest that can be "
+                                 "had")
+    # What argparse does not know of: cli.parse() takes it out before.
+    usage = parser.format_usage()[len("usage: "):].rstrip()
+    parser.usage = f"{usage}\n{' ' * 20}[-- CONFIGURE_ARGUMENT...]"
 
 
 def run(args):
-    need_program("git")
     if args.verb == "tree":
         print(working_tree(args.line, args.named))
         return 0
@@ -130,24 +117,19 @@ def _build(args, configure):
         say(f"the series does not keep its promise in {python}; see above")
         if not args.without:    # which can be why
             return 1
-    _report(base, python, args)
-    return 0
-
-
-def _report(base, python, args):
-    names = [patch.name for patch in load(without=args.without)]
+    count = len(load(without=args.without))
     again = ["./series", "python"]
     again += [base.line] if args.named is None else ["--from", args.named]
     again += ["--from-source"] if args.from_source else []
     again += [word for name in args.without for word in ("--without", name)]
     again += ["--", *args.configure] if args.configure else []
-    print()
-    print(f"CPython {base.version} with {len(names)} "
-          f"patch{'' if len(names) == 1 else 'es'}, from {base.origin}:")
+    print(f"\nCPython {base.version} with {count} "
+          f"patch{'es' * (count != 1)}, from {base.origin}:")
     print(f"  {python}")
     print(f'use it:   "$({shlex.join(again)})" PROGRAM')
     if args.named is None and not (args.from_source or args.without):
         print(f"test it:  ./series test {base.line}")
+    return 0
 
 
 def patched(line=None, *, without=(), **options):
@@ -159,24 +141,19 @@ def patched(line=None, *, without=(), **options):
     """
     patches = load(without=without)
     base = stock.get(line, **options)
-    with base.lock():
-        return base, base.interpreter_at(_tip(base, patches),
-                                         _folder(without))
-
-
-def _folder(without):
-    """Return the name of the folder for what is left of the series."""
     names = "+".join(sorted(set(without)))
-    if len(names) > 100:
+    if len(names) > 100:    # too much for a folder's name
         names = hashlib.sha256(names.encode()).hexdigest()[:16]
-    return f"patched-without-{names}" if names else "patched"
+    with alone_in(base.place):
+        return base, base.interpreter_at(
+            tip(base, patches),
+            f"patched-without-{names}" if names else "patched")
 
 
-def _tip(base, patches):
+def tip(base, patches):
     """Return the commit of *patches* upon *base*, made if it is not there.
-
-    A ref of its own keeps it, and says that it is there.
     """
+    # A ref of its own keeps it, and says that it is there.
     start = git.commit_id(base.repo, "base")
     ref = f"refs/series/{start}/{digest(patches)}"
     commit = git.commit_id(base.repo, ref)
@@ -195,19 +172,15 @@ def working_tree(line=None, named=None):
     the tag base.  Once there, it is left as it is.  Without *line* and
     *named* it is of the oldest line.  Raises Failure.
     """
-    line = line or (stock.line_of(named) if named else LINES[0])
+    line = line or (Tree(named).line if named else LINES[0])
     source = stock.source_tree(line, named=named)
     with stock.alone(line):
         if git.commit_id(source, "refs/heads/series") is None:
-            _check_out_series(source, line)
+            patches = load()
+            say(f"applying {len(patches)} patches in {source}")
+            top = commit_onto(source, patches, line)[-1]
+            # The branch comes last: it says that the tree is ready.
+            git.git("checkout", "--quiet", "--detach", top, repo=source)
+            git.git("branch", "series", top, repo=source)
+            git.git("symbolic-ref", "HEAD", "refs/heads/series", repo=source)
     return source
-
-
-def _check_out_series(source, line):
-    patches = load()
-    say(f"applying {len(patches)} patches in {source}")
-    tip = commit_onto(source, patches, line)[-1]
-    # The branch comes last: it says that the tree is ready.
-    git.git("checkout", "--quiet", "--detach", tip, repo=source)
-    git.git("branch", "series", tip, repo=source)
-    git.git("symbolic-ref", "HEAD", "refs/heads/series", repo=source)

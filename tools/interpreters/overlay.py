@@ -10,7 +10,6 @@ first, as a package:
 
 import os
 import shutil
-from pathlib import Path
 
 from tools import git
 from tools.common import Failure, run, say
@@ -23,26 +22,23 @@ PACKAGE = "_persistent_http"
 # Nothing that a program would import.
 EXCLUDES = ("Doc/*", "Misc/*", "Lib/test/*")
 
-# From here on, lines of code in .pth files are ignored (PEP 829).
-_START_FILES = (3, 18)
-
 
 def make(library, line, *, folder=None, without=()):
     """Return {"http/client.py": bytes...}, the modules the series changes.
 
     library: Path of the standard library to start from, which is only
-    read; line: whose patches to take; folder: where the series is, instead
-    of patches/; without: names of patches to leave out.  A patch that is
-    there already is skipped.  Raises ApplyFailure if one does not apply.
-    Empty if nothing is left to do.
+    read; line: whose patches to take; folder and without: as for
+    series.load().  A patch that is there already is skipped; empty if all
+    are.  Raises ApplyFailure if one does not apply.
     """
     patches = [patch for patch
                in series.load(folder=folder, without=without)
                if any(map(_wanted, patch.files))]
     paths = sorted({path for patch in patches for path in patch.files
                     if _wanted(path)})
-    before = {path: (Path(library) / _inside(path)).read_bytes()
-              for path in paths if (Path(library) / _inside(path)).is_file()}
+    files = {path: library / _inside(path) for path in paths}
+    before = {path: file.read_bytes() for path, file in files.items()
+              if file.is_file()}
     with git.repository_of(before) as repo, series.Stack(
             repo, "base", line, EXCLUDES) as stack:
         pushed, there = stack.push_missing(patches)
@@ -68,13 +64,12 @@ def _inside(path):
     return inside
 
 
-def install(site, python, modules, library, version, without=()):
+def install(site, python, modules, library, without=()):
     """Put *modules* first for the virtual environment of *python*.
 
     site: Path of its site-packages; modules: as make() returned them;
-    library: Path of what they were made from; version: the interpreter's,
-    as a tuple; without: the patches that are left out, for left_out().
-    What an earlier call put there is replaced.
+    library: Path of what they were made from; without: the patches that are
+    left out.  What an earlier call put there is replaced.
     """
     fresh = site / f".{PACKAGE}.new"
     remove(fresh)
@@ -84,7 +79,7 @@ def install(site, python, modules, library, version, without=()):
         (fresh / "modules" / name).parent.mkdir(parents=True, exist_ok=True)
         (fresh / "modules" / name).write_bytes(content)
     (fresh / "stock").write_text("".join(
-        f"{name} {overlay_hook.state(Path(library) / name)}\n"
+        f"{name} {overlay_hook.state(library / name)}\n"
         for name in modules))
     (fresh / "without").write_text("\n".join(without))
     # Now, as whoever uses it may not be allowed to write here.
@@ -92,12 +87,5 @@ def install(site, python, modules, library, version, without=()):
          fresh / "__init__.py"], cwd=os.sep)
     remove(site / PACKAGE)
     fresh.rename(site / PACKAGE)
-    name, text = f"{PACKAGE}.pth", f"import {PACKAGE}; {PACKAGE}.install()\n"
-    if version >= _START_FILES:
-        name, text = f"{PACKAGE}.start", f"{PACKAGE}:install\n"
-    (site / name).write_text(text)
-
-
-def left_out(site):
-    """Return the names of the patches that install() was told of."""
-    return (site / PACKAGE / "without").read_text().split()
+    (site / f"{PACKAGE}.pth").write_text(
+        f"import {PACKAGE}; {PACKAGE}.install()\n")

@@ -5,16 +5,18 @@
   ./series venv DIR --python python3.13   of an installed one
   ./series venv DIR --upgrade             after an update of its Python
 
-It takes seconds: nothing is compiled, nothing outside DIR is touched, and
-removing DIR removes all of it.  The patched modules are made from PYTHON's
-own and are found first by all that DIR/bin/python runs: programs, pip, what
-pip installs and child processes.  Not by python -S, which does without all
-of a virtual environment, nor in one that is made from this one.
+Without --python, DIR runs the interpreter below build/ in this folder, so
+this folder has to stay where it is.
 
-When the modules change from which the patched ones were made, as by a
-security update, every start of DIR/bin/python says so on stderr, until
---upgrade makes them again.  Meanwhile the older ones with patches stay in
-use: programs that need them would break without, at a time nobody chose.
+With --python, this folder is needed only for --upgrade.  The patched modules
+are made from PYTHON's own and are written to DIR; nothing else is changed,
+and removing DIR removes them.  All that DIR/bin/python runs finds them first:
+programs, pip, what pip installs, child processes.  Exceptions are python -S,
+and virtual environments that are made from this one.
+
+When PYTHON is updated, each start of DIR/bin/python says on stderr that the
+patched modules are older, until --upgrade makes them again.  They stay in use
+meanwhile, so that programs that need them go on working.
 """
 
 import argparse
@@ -26,7 +28,15 @@ import subprocess
 from pathlib import Path
 
 from tools import pip
-from tools.common import Failure, absent, need_program, run as run_program, say
+from tools.common import (
+    LINES,
+    Failure,
+    absent,
+    complaint,
+    run as run_program,
+    say,
+    trouble,
+)
 from tools.cpython.trees import OLDEST, dotted, line_of
 from tools.interpreters import build, overlay
 from tools.patches import needs, series
@@ -34,18 +44,11 @@ from tools.places import remove
 
 # Understood by any Python, however old.
 _PROBE = """
-import json, os, platform, sys
-def has(name):
-    try:
-        import importlib.util
-        return importlib.util.find_spec(name) is not None
-    except ImportError:
-        return False
-import sysconfig
+import json, os, platform, sys, sysconfig
 print(json.dumps([
     platform.python_implementation(), list(sys.version_info[:3]),
     os.path.dirname(os.path.abspath(os.__file__)),
-    sysconfig.get_path("purelib"), has("venv"), has("ensurepip")]))
+    sysconfig.get_path("purelib")]))
 """
 _PATIENCE = 60      # seconds for an interpreter to start
 
@@ -62,15 +65,14 @@ def add_arguments(parser):
                         help="do not install pip")
     parser.add_argument("--upgrade", action="store_true",
                         help="make the patched modules of an existing DIR "
-                             "again; what is installed in it, and what was "
-                        "left out, stays so")
+                             "again; what is installed there stays, and "
+                             "the patches left out stay out")
     needs.add_argument(parser)
     # For tests: a series other than patches/.
     parser.add_argument("--patches", metavar="DIR", help=argparse.SUPPRESS)
 
 
 def run(args):
-    need_program("git")
     top = Path(os.path.abspath(os.path.expanduser(args.dir)))
     return _upgrade(top, args) if args.upgrade else _create(top, args)
 
@@ -80,14 +82,13 @@ class Interpreter:
 
     Attributes: path (as it is called), version (a tuple), text (the version
     for people), line (whose patches fit), newer (whether the version is
-    newer than those), library (Path of its standard library), site (Path of
-    its site-packages), has_venv, has_ensurepip.
+    newer than those), library and site (Paths of its standard library and
+    its site-packages).
     """
 
     def __init__(self, named):
         self.path = _find(named)
-        name, version, library, site, *has = _ask(self.path)
-        self.has_venv, self.has_ensurepip = has
+        name, version, library, site = _ask(self.path)
         self.version = tuple(version)
         self.library = Path(library)
         self.site = Path(site)
@@ -102,12 +103,19 @@ class Interpreter:
 def _find(named):
     """Return the absolute path of what the user named, links kept."""
     text = os.path.expanduser(os.fspath(named))
+    advice = (f"name a CPython {dotted(OLDEST)} or newer that is installed, "
+              f"as in --python python{LINES[-1]}, or by its path")
     if os.sep not in text:
-        text = shutil.which(text) or text
+        found = shutil.which(text)
+        if found is None and not os.path.exists(text):
+            raise Failure(f"{text} is no program on PATH, and no file here; "
+                          f"{advice}")
+        text = found or text
     path = Path(os.path.abspath(text))
     if not path.exists():
-        raise Failure(f"{absent(path)}; name an interpreter: --python "
-                      f"PYTHON")
+        raise Failure(f"{absent(path)}; {advice}")
+    if path.is_dir():
+        raise Failure(f"{path} is a folder, not a Python; {advice}")
     return path
 
 
@@ -115,40 +123,48 @@ def _ask(path):
     """Return what the interpreter says about itself."""
     try:
         # Not -I, which an old one does not know.
-        done = subprocess.run(
-            [path, "-B", "-E", "-s", "-c", _PROBE], cwd=os.sep,
-            env=pip.environment(), text=True, errors="replace",
-            stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_PATIENCE)
-        name, version, *rest = json.loads(done.stdout.splitlines()[-1])
-        return (name, version, *rest)
-    except OSError as exc:
-        why = exc.strerror
+        done = run_program([path, "-B", "-E", "-s", "-c", _PROBE], cwd=os.sep,
+                           check=False, env=pip.environment(),
+                           timeout=_PATIENCE)
+        return json.loads(done.stdout.splitlines()[-1])[:4]
+    except Failure as exc:
+        raise Failure(f"{exc}; name another: --python PYTHON") from exc
     except subprocess.TimeoutExpired:
         why = f"no answer within {_PATIENCE} s"
     except (ValueError, IndexError, TypeError):
-        why = (done.stderr.strip().splitlines()
-               or ["it does not tell its version"])[-1]
+        why = (complaint(done) if done.stderr.strip()
+               else "it does not tell its version")
     raise Failure(f"{path} is not a working Python ({why}); name another: "
                   f"--python PYTHON")
 
 
 def _create(top, args):
-    _refuse(top)
-    interpreter, modules = _choose(args)
-    if not interpreter.has_venv:
-        raise Failure(f"{interpreter.path} cannot make virtual environments;"
-                      f" install what it lacks: apt-get install "
-                      f"python{interpreter.line}-venv")
+    if top.exists() and not top.is_dir():
+        raise Failure(f"{top} is not a folder; name a new one")
+    if top.exists() and any(top.iterdir()):
+        advice = ("renew its modules: --upgrade" if _is_ours(top)
+                  else "name a new one")
+        raise Failure(f"{top} is not empty; {advice}")
+    if args.python is None:
+        interpreter = Interpreter(build.patched(without=args.without)[1])
+        modules = {}    # it has the series
+    else:
+        interpreter = Interpreter(args.python)
+        modules = _modules(interpreter, args.patches, args.without)
     with _all_or_nothing(top):
         top.mkdir(parents=True, exist_ok=True)
         say(f"making {top} with CPython {interpreter.text}")
-        _call_venv(interpreter, top)
+        problem = trouble(
+            [interpreter.path, "-IB", "-m", "venv", "--without-pip", top],
+            cwd=os.sep, env=pip.environment())
+        if problem:
+            raise Failure(f"{interpreter.path} could not make {top} "
+                          f"({problem}); apt-get install "
+                          f"python{interpreter.line}-venv may help")
         python = top / "bin" / "python"
         if modules:
             overlay.install(Interpreter(python).site, python, modules,
-                            interpreter.library, interpreter.version,
-                            args.without)
+                            interpreter.library, args.without)
         if not args.without_pip:
             say("installing pip")
             pip.install(python, interpreter)
@@ -156,24 +172,8 @@ def _create(top, args):
     return 0
 
 
-def _refuse(top):
-    """Fail if *top* cannot become a virtual environment."""
-    if top.is_dir() and any(top.iterdir()):
-        advice = ("renew its modules: --upgrade" if _is_ours(top)
-                  else "name a new one")
-        raise Failure(f"{top} is not empty; {advice}")
-
-
 def _is_ours(top):
     return any(top.glob(f"lib/*/site-packages/{overlay.PACKAGE}"))
-
-
-def _choose(args):
-    """Return (Interpreter, its patched modules; {} if it has the series)."""
-    if args.python is None:
-        return Interpreter(build.patched(without=args.without)[1]), {}
-    interpreter = Interpreter(args.python)
-    return interpreter, _modules(interpreter, args.patches, args.without)
 
 
 def _modules(interpreter, folder, without):
@@ -190,17 +190,6 @@ def _modules(interpreter, folder, without):
         raise Failure(f"{interpreter.path} has all of the series already; "
                       f"leave out --python, or name one that has not")
     return modules
-
-
-def _call_venv(interpreter, top):
-    done = run_program(
-        [interpreter.path, "-IB", "-m", "venv", "--without-pip", top],
-        cwd=os.sep, env=pip.environment(), check=False)
-    if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        raise Failure(f"{interpreter.path} could not make {top}: "
-                      f"{said[-1] if said else done.returncode}; see to "
-                      f"that and run the command again")
 
 
 @contextlib.contextmanager
@@ -241,13 +230,14 @@ def _upgrade(top, args):
     if not python.exists():
         raise Failure(f"{absent(python)}; remove {top} and make it anew")
     interpreter = Interpreter(python)
-    if not (interpreter.site / overlay.PACKAGE).exists():
+    package = interpreter.site / overlay.PACKAGE
+    if not package.exists():
         raise Failure(f"{python} is CPython {interpreter.text} now, and "
                       f"{top} was made for another; remove it and make it "
                       f"anew")
-    without = args.without or overlay.left_out(interpreter.site)
+    without = args.without or (package / "without").read_text().split()
     modules = _modules(interpreter, args.patches, without)
     overlay.install(interpreter.site, python, modules, interpreter.library,
-                    interpreter.version, without)
+                    without)
     _tell(top, interpreter, modules)
     return 0

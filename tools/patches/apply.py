@@ -16,7 +16,7 @@ import os
 import subprocess
 
 from tools import git
-from tools.common import Failure, need_program, say
+from tools.common import Failure, say
 from tools.cpython.trees import Tree
 from tools.patches import needs, series, variants
 from tools.places import uninterrupted
@@ -43,17 +43,12 @@ def add_arguments(parser):
 
 
 def run(args):
-    need_program("git")
     patches = series.load(args.upto, folder=args.patches,
                           without=args.without)
     tree = Tree(args.dir)
-    if tree.newer:
-        say(f"{tree.top} is {tree.text}, newer than {tree.line}: trying the "
-            f"patches for {tree.line}")
-    if tree.checkout:
-        print(_to_checkout(tree, patches, args.branch))
-    else:
-        print(_in_place(tree, patches))
+    tree.see_line(None)
+    print(_to_checkout(tree, patches, args.branch) if tree.checkout
+          else _in_place(tree, patches))
     return 0
 
 
@@ -155,8 +150,8 @@ def _check_out(top, branch, commit):
         if done.returncode:
             git.git("update-ref", "-d", f"refs/heads/{branch}", repo=top)
             raise Failure(f"{top}: git could not check out the new branch: "
-                          f"{git.complaint(done)}; see to that, then put all "
-                          f"back: git -C {top} reset --hard")
+                          f"{git.complaint(done)}; correct this, then put "
+                          f"all back: git -C {top} reset --hard")
 
 
 # Any other tree, in place.
@@ -175,8 +170,8 @@ def _in_place(tree, patches):
             cwd=tree.top, input=diff, capture_output=True,
             env=git.environment({"GIT_DIR": os.devnull}))
     if done.returncode:
-        raise Failure(f"{tree.top}: {git.complaint(done)}; see to that and "
-                      f"run the command again")
+        raise Failure(f"{tree.top}: {git.complaint(done)}; correct this, "
+                      f"then run the command again")
     files = diff.count(b"\ndiff --git ") + 1
     return (f"{tree.top}: {count} patch{'es' * (count != 1)} applied to "
             f"{tree.text} in place, {files} files")

@@ -20,7 +20,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from tools.common import Failure, known_line, need_program
+from tools.common import Failure, known_line
 from tools.cpython import stock
 from tools.cpython.download import Unavailable
 from tools.git import git, identity
@@ -50,13 +50,23 @@ def add_arguments(parser):
 
 
 def run(args):
-    need_program("git")
-    folder = _empty(args.dir)
+    folder = Path(args.dir).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise Failure(f"{folder} is not a folder; name a new one")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise Failure(f"{folder} is not empty; name a new folder")
     patches = series.load(args.upto, folder=args.patches,
                           without=args.without)
-    author = _author()
+    author = identity("AUTHOR")
+    if not author:
+        raise Failure("git does not know who submits the patches; tell it: "
+                      "git config --global user.name NAME, and user.email")
     with _target(args, patches) as (target, version):
-        mails = [_signed(mail, author) for mail in _mails(patches, target)]
+        sender = f"From: {email.utils.formataddr(author, 'utf-8')}\n"
+        mails = [re.sub(rb"^From: .*\n(?:[ \t].*\n)*",
+                        lambda _: sender.encode("ascii"), mail, count=1,
+                        flags=re.MULTILINE)
+                 for mail in _mails(patches, target)]
     write = _quilt if args.dep3 else _submission
     files = write(patches, mails, author, version)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,24 +78,6 @@ def run(args):
         print(f"The parts for {' and '.join(target.left_out)} are as in "
               f"patches/: that CPython came without these folders")
     return 0
-
-
-def _author():
-    """Return (name, address) of the author, as git is configured."""
-    found = identity("AUTHOR")
-    if not found:
-        raise Failure("git does not know who submits the patches; tell it: "
-                      "git config --global user.name NAME, and user.email")
-    return found
-
-
-def _empty(name):
-    folder = Path(name).expanduser().absolute()
-    if folder.is_dir() and any(folder.iterdir()):
-        raise Failure(f"{folder} is not empty; name a new folder")
-    if folder.exists() and not folder.is_dir():
-        raise Failure(f"{folder} is not a folder; name a new one")
-    return folder
 
 
 @contextlib.contextmanager
@@ -123,21 +115,6 @@ def _mails(patches, target):
                 if diff.path in here else diff.text for diff in diffs)
 
 
-def _signed(mail, author):
-    """Return the mail as one of that author."""
-    sender = email.utils.formataddr(author, "utf-8")
-    return re.sub(rb"^From: .*\n(?:[ \t].*\n)*",
-                  lambda found: f"From: {sender}\n".encode("ascii"),
-                  mail, count=1, flags=re.MULTILINE)
-
-
-def _numbered(mail, number, count):
-    width = len(str(count))
-    return re.sub(rb"^Subject: \[PATCH\]",
-                  f"Subject: [PATCH {number:0{width}}/{count}]".encode(),
-                  mail, count=1, flags=re.MULTILINE)
-
-
 def _submission(patches, mails, author, version):
     """Return {name: content} of what is sent upstream."""
     texts = patches[0].folder / "pr"
@@ -155,13 +132,16 @@ def _submission(patches, mails, author, version):
             keep, _text(texts / "whatsnew.rst", author=author[0])),
         "ACKS.txt": _text(texts / "acks.txt", author=author[0])}
     closing = _text(texts / "disclosure.md")
+    width = len(str(len(mails)))
     for number, (patch, mail) in enumerate(zip(patches, mails), 1):
         name = f"{number:04d}-{patch.name}"
-        files[f"{name}.patch"] = _numbered(mail, number, len(mails))
+        subject = f"Subject: [PATCH {number:0{width}}/{len(mails)}]".encode()
+        files[f"{name}.patch"] = re.sub(
+            rb"^Subject: \[PATCH\]", subject, mail, count=1, flags=re.M)
         title = f"# {told[number - 1]['Subject']}\n\n".encode()
-        text = texts / f"{patch.name}.md"
-        files[f"{name}.pr.md"] = title + _text(text) + b"\n" + closing
-        issue = texts / "issues" / text.name
+        text = _text(texts / f"{patch.name}.md")
+        files[f"{name}.pr.md"] = title + text + b"\n" + closing
+        issue = texts / "issues" / f"{patch.name}.md"
         if issue.exists():
             files[f"{name}.issue.md"] = _text(issue)
     return files
@@ -194,13 +174,13 @@ def _text(path, **fields):
 
 def _quilt(patches, mails, author, version):
     """Return {name: content} of a quilt series with DEP-3 headers."""
-    files = {f"{patch.name}.patch": _dep3(patch, mail, author)
+    files = {f"{patch.name}.patch": _dep3(mail, author)
              for patch, mail in zip(patches, mails)}
     files["series"] = "".join(f"{name}\n" for name in files).encode()
     return files
 
 
-def _dep3(patch, mail, author):
+def _dep3(mail, author):
     headers, message = series.metadata(mail)
     lines = message.decode("utf-8", "surrogateescape").splitlines()
     issue = re.match(r"gh-(\d+): ", headers["Subject"])
@@ -212,6 +192,5 @@ def _dep3(patch, mail, author):
               *([f"Bug: {ISSUES}{issue.group(1)}"] if issue else []),
               "Forwarded: no",
               f"Last-Update: {date:%Y-%m-%d}", "---", ""]
-    diffs = series.split(mail, patch.name)[1]
     return "\n".join(fields).encode("utf-8", "surrogateescape") + b"".join(
-        diff.text for diff in diffs)
+        diff.text for diff in series.split(mail)[1])

@@ -3,10 +3,10 @@
 import os
 import re
 
-from tools.git import COMMITTER, git, line as git_line
+from tools.git import git, line as git_line
 from tools.patches.series import split
 
-TRAILER = re.compile(r"^Patch: *(\S+) *\n?", re.MULTILINE)
+TRAILER = re.compile(rb"^Patch: *(\S+) *\n?", re.MULTILINE)
 
 # How a diff is written, whatever anybody's settings.
 DIFF = ("--no-renames", "--no-ext-diff", "--no-textconv", "--full-index",
@@ -23,19 +23,18 @@ _MAIL = ("--no-numbered", "--subject-prefix=PATCH", "--no-signature",
 class Commit:
     """A commit of a working tree.
 
-    Attributes: repo, id, parent (id), message, subject, name (of the patch,
-    from a line "Patch: NAME" in the message, or None).
+    Attributes: repo, id, parent (id), subject, name (of the patch, from a
+    line "Patch: NAME" in the message, or None).
     """
 
     def __init__(self, repo, commit, parent):
         self.repo = repo
         self.id = commit
         self.parent = parent
-        self.message = git("log", "-1", "--format=%B", commit,
-                           repo=repo).decode("utf-8", "surrogateescape")
         self.subject = git_line("log", "-1", "--format=%s", commit, repo=repo)
-        named = TRAILER.findall(self.message)
-        self.name = named[-1] if named else None
+        named = TRAILER.findall(git("log", "-1", "--format=%B", commit,
+                                    repo=repo))
+        self.name = os.fsdecode(named[-1]) if named else None
 
     @property
     def short(self):
@@ -43,17 +42,12 @@ class Commit:
         return f"{self.id[:10]} \"{self.subject[:40]}\""
 
     def paths(self):
-        """Return the paths that the commit changes, as git sorts them."""
-        told = git("diff-tree", "-r", "-z", "--name-only", "--no-renames",
-                   self.parent, self.id, repo=self.repo)
-        return [os.fsdecode(path) for path in told.split(b"\0") if path]
-
-    def binary_paths(self):
-        """Return the paths of files that are not text, as bytecode."""
+        """Return {path: whether it is not text} of what is changed."""
         told = git("diff-tree", "-r", "-z", "--numstat", "--no-renames",
                    self.parent, self.id, repo=self.repo)
-        return [os.fsdecode(entry[len(b"-\t-\t"):])
-                for entry in told.split(b"\0") if entry.startswith(b"-\t")]
+        return {os.fsdecode(entry.split(b"\t", 2)[2]):
+                entry.startswith(b"-\t")
+                for entry in told.split(b"\0") if entry}
 
     def diff(self, path, context):
         """Return the diff of one file with that many lines of context."""
@@ -62,24 +56,12 @@ class Commit:
 
     def head(self):
         """Return the mail up to its first diff, without the line Patch."""
-        commit = self.id if self.name is None else self._unnamed()
-        told = git("format-patch", "--stdout", "-1", *_MAIL, *DIFF, commit,
+        told = git("format-patch", "--stdout", "-1", *_MAIL, *DIFF, self.id,
                    repo=self.repo)
-        return split(told, self.subject)[0]
-
-    def _unnamed(self):
-        """Return a commit like this, without the line that names it."""
-        author = git_line("log", "-1", "--format=%an%n%ae%n%ad", "--date=raw",
-                          self.id, repo=self.repo).split("\n")
-        env = {**COMMITTER, "GIT_AUTHOR_NAME": author[0],
-               "GIT_AUTHOR_EMAIL": author[1],
-               "GIT_AUTHOR_DATE": f"@{author[2]}"}
-        message = TRAILER.sub("", self.message)
-        message = git("stripspace", stdin=message.encode(
-            "utf-8", "surrogateescape"))
-        return git_line("commit-tree", "--no-gpg-sign", f"{self.id}^{{tree}}",
-                        "-p", self.parent, "-F", "-", repo=self.repo,
-                        stdin=message, env=env)
+        header, _, rest = split(told, self.subject)[0].partition(b"\n\n")
+        said, files = re.split(rb"^---\n", rest, maxsplit=1, flags=re.M)
+        said = git("stripspace", stdin=TRAILER.sub(b"", said))
+        return b"%b\n\n%b---\n%b" % (header, said, files)
 
 
 def commits(repo, base, end="HEAD"):

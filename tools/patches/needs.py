@@ -17,13 +17,10 @@ from tools.common import Failure
 def add_argument(parser):
     """Add --without to a verb; its value is args.without, a list."""
     parser.add_argument("--without", metavar="NAME", action="append",
-                        default=[], type=_name,
-                        help="leave out a patch on which no other stands, or "
-                        "only such that are left out, too; can be repeated")
-
-
-def _name(text):
-    return text.removesuffix(".patch")
+                        default=[],
+                        type=lambda name: name.removesuffix(".patch"),
+                        help="leave out this patch (./series status shows "
+                        "which can go); can be given more than once")
 
 
 def read(folder):

@@ -21,15 +21,16 @@ nothing is written.
 
 import argparse
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 
-from tools.common import LINES, ROOT, Failure, known_line, need_program
+from tools.common import LINES, ROOT, Failure, known_line
 from tools.git import call, commit_id, git, line as git_line
 from tools.patches import mails, placement, series, targets, views
 from tools.patches.apply import refuse_unready
 from tools.patches.targets import Target
-from tools.places import remove_empty, uninterrupted
+from tools.places import uninterrupted
 
 CONTEXT = (3, 2, 1)     # lines; the first that fits everywhere is taken
 
@@ -44,14 +45,15 @@ def add_arguments(parser):
 
 
 def run(args):
-    need_program("git")
     source = _source(args.line)
     commits = _commits(source)
-    old = _old_patches(args.project)
+    stored = args.project / "patches"
+    old = {patch.name: patch for patch in series.load(folder=stored)} if (
+        stored / "series").exists() else {}
     names = _names(commits, old)
     others, missing = targets.at_hand()
-    found = [source] + [target for target in others
-                        if target.repo != source.repo]
+    found = [source, *(target for target in others
+                       if target.repo != source.repo)]
     with tempfile.TemporaryDirectory(prefix="series-") as scratch:
         patches = _write(Path(scratch), commits, names, found)
         changes = _changes(Path(scratch), args.project)
@@ -77,7 +79,8 @@ def write(changes):
         for path, content in changes.items():
             if content is None:
                 path.unlink()
-                remove_empty(path.parent)
+                with contextlib.suppress(OSError):      # it is not empty
+                    os.removedirs(path.parent)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
@@ -92,24 +95,21 @@ def _source(line):
         raise Failure(f"there is no working tree of {line}; make one: "
                       f"./series tree {line}")
     refuse_unready(top)
-    _refuse_forgotten(top)
+    forgotten = git(
+        "status", "--porcelain=v1", "-z", "--untracked-files=all", "--",
+        ":(glob)Lib/**/*.py", ":(glob)Misc/NEWS.d/next/**",
+        ":(glob)Doc/library/*.rst", ":(glob)Doc/howto/*.rst", repo=top,
+        our_tree=False)
+    if forgotten:
+        first = forgotten.split(b"\0")[0][3:].decode("utf-8", "replace")
+        raise Failure(f"{first} in {top} is not committed; commit it (git "
+                      f"add, git commit) or remove it")
     base = commit_id(top, "base")
     if call("merge-base", "--is-ancestor", base, "HEAD",
             repo=top).returncode:
         raise Failure(f"in {top} HEAD does not follow base, where the series "
                       f"would begin; check out the branch series")
     return Target(f"{line} source", line, top, base, (), str(top))
-
-
-def _refuse_forgotten(top):
-    told = git("status", "--porcelain=v1", "-z", "--untracked-files=all",
-               "--", ":(glob)Lib/**/*.py", ":(glob)Misc/NEWS.d/next/**",
-               ":(glob)Doc/library/*.rst", ":(glob)Doc/howto/*.rst", repo=top,
-               our_tree=False)
-    if told:
-        first = told.split(b"\0")[0][3:].decode("utf-8", "replace")
-        raise Failure(f"{first} in {top} is not committed; commit it (git "
-                      f"add, git commit) or remove it")
 
 
 def _commits(source):
@@ -129,18 +129,10 @@ def _commits(source):
         if not commit.paths():
             raise Failure(f"commit {commit.short} changes nothing; drop it: "
                           f"git rebase -i base")
-        for path in commit.binary_paths():
-            raise Failure(f"commit {commit.short} has {path}, which is no "
-                          f"text: take it out: git rebase -i base")
+        for path in filter(commit.paths().get, commit.paths()):
+            raise Failure(f"commit {commit.short} has {path}, which is not "
+                          f"text; take it out: git rebase -i base")
     return commits
-
-
-def _old_patches(project):
-    """Return the stored patches as {name: Patch}; {} before the first."""
-    folder = project / "patches"
-    if not (folder / "series").exists():
-        return {}
-    return {patch.name: patch for patch in series.load(folder=folder)}
 
 
 def _names(commits, old):
@@ -212,14 +204,12 @@ def _diff(commit, path, stacks):
 
 def _changes(folder, project):
     """Return what differs in the project, as write() takes it."""
-    fresh = {path.name: path.read_bytes() for path in folder.iterdir()}
-    changes = {path: None for path in (project / "patches").glob("*.patch")
-               if path.name not in fresh}
-    for name, content in fresh.items():
-        where = project / "patches" / name
-        if not where.is_file() or where.read_bytes() != content:
-            changes[where] = content
-    return changes
+    fresh = {project / "patches" / path.name: path.read_bytes()
+             for path in folder.iterdir()}
+    return {**{path: None for path in (project / "patches").glob("*.patch")
+               if path not in fresh},
+            **{path: content for path, content in fresh.items()
+               if not path.is_file() or path.read_bytes() != content}}
 
 
 def _report(patches, old):
@@ -232,14 +222,10 @@ def _report(patches, old):
         what = "new" if before is None else (
             "unchanged" if before.mail() == patch.mail() else "changed")
         told.append(patch.name.ljust(width) + what)
-        told += [f"  {context} line{'s' * (context > 1)} of context: {path}"
-                 for path, context in _short_context(patch)]
+        for diff in patch.diffs():
+            context = placement.context(diff.text)
+            if not diff.added and context < CONTEXT[0]:
+                told.append(f"  {context} line{'s' * (context > 1)} of "
+                            f"context: {diff.path}")
     return told + [f"{name.ljust(width)}removed"
                    for name in old if name not in names]
-
-
-def _short_context(patch):
-    for diff in patch.diffs():
-        context = placement.context(diff.text)
-        if not diff.added and context < CONTEXT[0]:
-            yield diff.path, context

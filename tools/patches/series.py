@@ -1,9 +1,8 @@
 """The series: which patches, in which order, and how they become commits.
 
-git reads, matches and writes the patches.  They are applied to an index
-in a temporary folder, never to a work tree: nothing has to be checked out,
-the repository's own index, work tree and branches are not touched, and an
-interruption leaves nothing behind.  What comes out is what a plain "git
+git reads, matches and writes the patches.  They are applied to an index in a
+temporary folder: the repository's own index, work tree and branches are not
+touched, and an interruption leaves nothing behind.  The result is what "git
 am" would have committed; as with it, every line of context has to match.
 """
 
@@ -16,14 +15,14 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.common import ROOT, Failure, need_program
+from tools.common import ROOT, Failure
 from tools.git import COMMITTER, call, commit_id, git, repository_of
 from tools.patches.needs import leave_out
 
 _DIFF = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
 _HUNK = re.compile(rb"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$",
                    re.MULTILINE)
-_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_NAME = re.compile(r"(?!.*\.patch$)[a-z0-9][a-z0-9.-]*")
 
 
 class ApplyFailure(Failure):
@@ -53,14 +52,7 @@ class Patch:
     def __init__(self, name, folder):
         self.name = name
         self.folder = Path(folder)
-
-    def __repr__(self):
-        return f"<Patch {self.name}>"
-
-    @property
-    def path(self):
-        """The file that holds the patch."""
-        return self.folder / f"{self.name}.patch"
+        self.path = self.folder / f"{name}.patch"
 
     def mail(self):
         """Return the patch as it is stored, in bytes."""
@@ -93,8 +85,7 @@ class Patch:
 def split(mail, name="the patch"):
     """Split a mail into (head, list of Diff); head ends before the first.
 
-    Raises Failure for a patch that renames or that quotes a path, which
-    the series does not need.
+    Raises Failure for a patch that renames, or that quotes a path.
     """
     starts = [match.start() for match in _DIFF.finditer(mail)]
     if not starts:
@@ -125,14 +116,10 @@ def load(upto=None, *, folder=None, without=()):
     patches = [Patch(name, folder) for name in _names(folder)]
     for patch in patches:
         patch.mail()    # fails if it is not there
-    return leave_out(_up_to(upto, patches), without)
-
-
-def _up_to(upto, patches):
-    if upto is None:
-        return patches
-    last = find(upto.removesuffix(".patch"), patches)
-    return patches[:patches.index(last) + 1]
+    if upto is not None:
+        last = find(upto.removesuffix(".patch"), patches)
+        patches = patches[:patches.index(last) + 1]
+    return leave_out(patches, without)
 
 
 def find(name, patches):
@@ -165,7 +152,7 @@ def _names(folder):
 
 def valid_name(name):
     """Return whether a patch may be called *name*."""
-    return bool(_NAME.fullmatch(name)) and not name.endswith(".patch")
+    return bool(_NAME.fullmatch(name))
 
 
 def digest(patches):
@@ -183,7 +170,6 @@ def metadata(mail):
     headers: dict with Author, Email, Subject and Date; message: the commit
     message in bytes, as "git am" would make it.
     """
-    need_program("git")
     with tempfile.TemporaryDirectory(prefix="series-") as scratch:
         body = os.path.join(scratch, "body")
         rest = os.path.join(scratch, "rest")
@@ -202,17 +188,14 @@ def metadata(mail):
 
 
 class Stack:
-    """Patches put one upon the other, in a repository, on a commit.
+    """Patches put one upon the other, in a repository; a context manager.
 
-    Use as a context manager.  Attributes: repo, head (id of the commit on
-    top, which is the one started from until something is pushed).
-
-    repo: a work tree's top folder or a bare repository; start: the
-    revision to begin with; line: which CPython line that is, for messages;
-    excludes: path patterns, as git apply --exclude has them, of what to
-    leave out; committer: the variables GIT_COMMITTER_*, or None for a fixed
-    name and the author's date, so that equal patches on an equal tree give
-    equal ids on every machine.
+    repo: a work tree's top folder or a bare repository; start: the revision
+    to begin with; line: which CPython line that is, for messages; excludes:
+    path patterns, as git apply --exclude has them, of what to leave out;
+    committer: the variables GIT_COMMITTER_*, or None for a fixed name and
+    the author's date, so that equal patches on an equal tree give equal ids
+    on every machine.  The attribute head is the id of the commit on top.
     """
 
     def __init__(self, repo, start="base", line=None, excludes=(),
@@ -225,23 +208,15 @@ class Stack:
             raise Failure(f"{repo} has no commit {start}; remove that folder "
                           f"and run the command again")
         self._committer = committer
-        self._scratch = None
 
     def __enter__(self):
-        self._scratch = tempfile.mkdtemp(prefix="series-")
-        try:
-            self.git("read-tree", f"{self.head}^{{tree}}")
-        except BaseException:
-            self.__exit__()
-            raise
+        self._scratch = tempfile.TemporaryDirectory(prefix="series-")
+        self._index = os.path.join(self._scratch.name, "index")
+        self.git("read-tree", f"{self.head}^{{tree}}")
         return self
 
     def __exit__(self, *exc_info):
-        shutil.rmtree(self._scratch, ignore_errors=True)
-
-    @property
-    def _index(self):
-        return os.path.join(self._scratch, "index")
+        self._scratch.cleanup()
 
     def git(self, *args, stdin=None, env=None):
         """Run git on this stack's index; return its output in bytes."""
@@ -264,9 +239,8 @@ class Stack:
         so that commits and patches correspond.  Raises ApplyFailure, and
         then the stack is as it was.
         """
-        mail = patch.mail()
-        self.stage(mail, patch.name)
-        return self.commit(mail)
+        self.stage(patch.mail(), patch.name)
+        return self.commit(patch.mail())
 
     def push_missing(self, patches):
         """Push those of *patches* that are not in the tree yet.
@@ -290,11 +264,9 @@ class Stack:
     def stage(self, mail, name, *, only=None):
         """Apply a mail's diffs to the index, all of them or none.
 
-        name: what to call it in a failure; only: paths; the others' diffs
-        are ignored, as are those that the excludes match.
+        name: what to call it in a failure; only: the paths to apply.
         """
-        options = self._options(only)
-        done = self._apply(mail, *options)
+        done = self._apply(mail, *self._options(only))
         if done.returncode:
             raise self._failure(name, mail, os.fsdecode(done.stderr))
 
@@ -328,18 +300,16 @@ class Stack:
     def holds(self, patches):
         """Return whether *patches*, in their order, are already in the tree.
 
-        Taken off again from the last to the first, on a copy of the index.
+        They are taken off again, from the last one, on a copy of the index.
         NEWS entries and documents do not count beside code: a release
         renames the former and fills version numbers into the latter.
         """
         shutil.copyfile(self._index, self._index + ".kept")
         try:
             for patch in reversed(patches):
-                mail = patch.mail()
-                paths = [diff.path for diff in split(mail, patch.name)[1]]
-                paths = essence(self.concerned(paths))
-                done = self._apply(mail, "--reverse", *self._options(paths))
-                if done.returncode:
+                options = self._options(_essence(self.concerned(patch.files)))
+                if self._apply(patch.mail(), "--reverse",
+                               *options).returncode:
                     return False
             return True
         finally:
@@ -351,10 +321,8 @@ class Stack:
         The longest run is looked for first: a later patch may have changed
         what an earlier one did, so that it alone cannot be taken off.
         """
-        for count in range(len(patches), 0, -1):
-            if self.holds(patches[:count]):
-                return count
-        return 0
+        return next(filter(lambda count: self.holds(patches[:count]),
+                           range(len(patches), 0, -1)), 0)
 
     def _failure(self, name, mail, said):
         found = re.search(r"^error: patch failed: (.+):(\d+)$", said, re.M)
@@ -369,7 +337,7 @@ class Stack:
                             .replace(": ", ", "))
 
 
-def essence(paths):
+def _essence(paths):
     """Return those of *paths* that decide whether a patch is in a tree."""
     code = [path for path in paths if not path.startswith(("Doc/", "Misc/"))]
     docs = [path for path in paths if not path.startswith("Misc/NEWS.d/")]
@@ -388,11 +356,9 @@ def _hunk(mail, path, start):
 
 
 def commit_onto(repo, patches, line, *, start="base", excludes=()):
-    """Commit *patches* upon the revision *start* of the repository *repo*.
+    """Commit *patches* upon a revision; return the list of commit ids.
 
-    line: the CPython line, as "3.15", for messages.  excludes: path
-    patterns to leave out, as git apply --exclude has them.  Returns the
-    list of commit ids, one per patch.  No branch, index or work tree of
+    The arguments are those of Stack.  No branch, index or work tree of
     *repo* changes.  Raises ApplyFailure with patch, file and hunk.
     """
     with Stack(repo, start, line, excludes) as stack:
@@ -400,11 +366,9 @@ def commit_onto(repo, patches, line, *, start="base", excludes=()):
 
 
 def added_files(patches):
-    """Return {path: content in bytes} of what *patches* add.
+    """Return {path: content in bytes} of the files that *patches* add.
 
-    The end state of every file that is wholly the series' own, computed
-    from the patches alone: on an empty tree, only their parts that concern
-    those files.
+    Computed on an empty tree, from the parts that concern those files.
     """
     added = {path for patch in patches for path in patch.added}
     with repository_of({}) as repo, Stack(repo, "base") as stack:

@@ -39,7 +39,16 @@ def at_hand(lines=LINES, *, fetch=False):
     """
     targets, missing = [], []
     for line in lines:
-        base = _base(line, fetch, missing)
+        base = None
+        if not fetch and not (build_dir() / line / "base.json").is_file():
+            missing.append((line, f"not at hand: ./series build {line} gets "
+                                  f"it"))
+        else:
+            try:
+                base = stock.get(line)
+            except Failure as exc:
+                say(f"{line}: {exc}")
+                missing.append((line, "cannot be had"))
         if base:
             targets.append(Target(line, line, base.repo, "base",
                                   base.excludes, base.origin))
@@ -50,18 +59,6 @@ def at_hand(lines=LINES, *, fetch=False):
     have = {target.line for target in targets}
     return targets, [(line, why) for line, why in missing
                      if line not in have]
-
-
-def _base(line, fetch, missing):
-    if not fetch and not (build_dir() / line / "base.json").is_file():
-        missing.append((line, f"not at hand: ./series build {line} gets it"))
-        return None
-    try:
-        return stock.get(line)
-    except Failure as exc:
-        say(f"{line}: {exc}")
-        missing.append((line, "cannot be had"))
-        return None
 
 
 @contextlib.contextmanager

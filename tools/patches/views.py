@@ -5,9 +5,6 @@ that is wholly the series' own.  They follow from patches/ and are written
 by ./series refresh, never by hand.
 """
 
-import os
-from pathlib import Path
-
 from tools.patches import series
 
 TOPS = ("Lib", "Doc", "Misc")
@@ -17,16 +14,8 @@ def changes(project, patches):
     """Return {path: new content in bytes, or None to remove the file}."""
     wanted = {project / name: content for name, content
               in series.added_files(patches).items()}
-    found = {path for top in TOPS for path in _files(project / top)}
-    changed = {path: None for path in found if path not in wanted}
-    for path, content in wanted.items():
-        if path not in found or path.read_bytes() != content:
-            changed[path] = content
-    return changed
-
-
-def _files(top):
-    for folder, folders, names in os.walk(top):
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        for name in names:
-            yield Path(folder) / name
+    found = {path for top in TOPS for path in (project / top).rglob("*")
+             if path.is_file() and "__pycache__" not in path.parts}
+    return {**dict.fromkeys(found - wanted.keys()),
+            **{path: content for path, content in wanted.items()
+               if path not in found or path.read_bytes() != content}}

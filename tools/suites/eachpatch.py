@@ -2,6 +2,7 @@
 
 import ast
 import concurrent.futures
+import itertools
 import re
 
 from tools.common import say
@@ -33,10 +34,9 @@ def run(report, base, patches, only=None):
 
 
 class Proof:
-    """One patch, upon those before it.
+    """One patch, the last of *patches*, upon those before it.
 
-    patches: up to and with the patch to prove; before, after: the commits
-    without and with it.
+    before, after: the commits without and with it.
     """
 
     def __init__(self, report, base, patches, before, after):
@@ -63,7 +63,14 @@ class Proof:
         if code and not any(new.values()):
             self._fail(f"{self.patch.name} changes {code[0]} and adds no "
                        f"test")
-        python = self.base.interpreter_at(self._mixture(), "without")
+        # The patch's tests, without the patch.
+        with series.Stack(self.base.repo, self.before) as stack:
+            told = stack.git("diff-tree", "-p", "--binary", "--no-renames",
+                             self.before, self.after, "--", "Lib/test")
+            if told:
+                stack.git("apply", "--cached", "-", stdin=told)
+            mixture = stack.commit(self.patch.mail())
+        python = self.base.interpreter_at(mixture, "without")
         for module, names in new.items():
             if names:
                 self._without(python, module, names)
@@ -75,23 +82,13 @@ class Proof:
         """Run the modules that the patch concerns; return {id: status}."""
         python = self.base.interpreter_at(self.after, "prefix")
         own = modules.own_modules(self.patches)
-        names = modules.concerned(
-            dict.fromkeys([*modules.STOCK, *own]), self.patch.files,
-            self.base.place / "prefix" / "Lib")
+        names = modules.concerned(dict.fromkeys([*modules.STOCK, *own]),
+                                  self.patch.files)
         if not names:
             say(f"{self.patch.name} concerns no test module")
             return {}
         return modules.run(self.report, self.base, python, self.patch.name,
                            names, own)
-
-    def _mixture(self):
-        """Return a commit with the patch's tests, without the patch."""
-        with series.Stack(self.base.repo, self.before) as stack:
-            told = stack.git("diff-tree", "-p", "--binary", "--no-renames",
-                             self.before, self.after, "--", "Lib/test")
-            if told:
-                stack.git("apply", "--cached", "-", stdin=told)
-            return stack.commit(self.patch.mail())
 
     def _without(self, python, module, names):
         """See that the tests *names* fail, each for itself."""
@@ -111,13 +108,10 @@ class Proof:
         """Return {id: status} of tests, of which some may never end."""
         log = modules.log(self.base, f"{self.patch.name}-without/{module}")
         words = self._try(python, module, names, log, TIMEOUT)
-        alone = [name for name in names if name not in words]
-
-        def try_alone(name):
-            where = log.with_name(f"{name}.log")
-            return self._try(python, module, [name], where, ALONE)
         with concurrent.futures.ThreadPoolExecutor(WAITING) as pool:
-            for told in pool.map(try_alone, alone):
+            for told in pool.map(lambda name: self._try(
+                    python, module, [name], log.with_name(f"{name}.log"),
+                    ALONE), [name for name in names if name not in words]):
                 words.update(told)
         return words
 
@@ -166,14 +160,11 @@ def guarded(source):
                if isinstance(node, ast.ClassDef)}
 
     def marked(node):
-        first = min([node.lineno] + [one.lineno
-                                     for one in node.decorator_list])
-        above = first - 2
-        while above >= 0 and lines[above].lstrip().startswith("#"):
-            if _GUARD.match(lines[above]):
-                return True
-            above -= 1
-        return False
+        first = min(one.lineno for one in (node, *node.decorator_list))
+        above = itertools.takewhile(
+            lambda line: line.lstrip().startswith("#"),
+            reversed(lines[:first - 1]))
+        return any(map(_GUARD.match, above))
 
     def methods(name):
         """Return {method: whether it is marked}, bases included."""

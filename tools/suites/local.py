@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 
-from tools.common import ROOT, Failure, cache_dir, locked, run as call, say
+from tools.common import ROOT, Failure, cache_dir, say, trouble
+from tools.places import alone_in
 from tools.suites.regrtest import Counts, environment
 
 NEEDED = ("pytest>=7", "pytest-xdist", "blurb")
@@ -22,44 +23,27 @@ def python():
     place = cache_dir() / "venv-{}.{}-{}".format(*sys.version_info[:2],
                                                  what.hexdigest()[:8])
     program = place / "bin" / "python"
-    with locked(place.with_name(f"{place.name}.lock"),
-                f"another ./series makes {place}; waiting for it"):
-        if not (place / "ready").exists() or _problem(
-                program, "-c", "import pytest, xdist, blurb"):
-            _make(place, program)
+    with alone_in(place):
+        if not _trouble(program, "-c", "import pytest, xdist, blurb"):
+            return program
+        say(f"making a virtual environment with {', '.join(NEEDED)}")
+        shutil.rmtree(place, ignore_errors=True)
+        problem = _trouble(sys.executable, "-m", "venv", place)
+        if problem:
+            raise Failure(f"this Python cannot make a virtual environment "
+                          f"({problem}); install what it lacks: apt-get "
+                          f"install python3-venv")
+        problem = _trouble(program, "-m", "pip", "install", "--quiet",
+                           "--disable-pip-version-check", *NEEDED)
+        if problem:
+            raise Failure(f"pytest could not be installed ({problem}); see "
+                          f"that this works: {program} -m pip install "
+                          f"{' '.join(map(repr, NEEDED))}")
     return program
 
 
-def _make(place, program):
-    say(f"making a virtual environment with {', '.join(NEEDED)}")
-    shutil.rmtree(place, ignore_errors=True)
-    problem = _problem(sys.executable, "-m", "venv", place)
-    if problem:
-        shutil.rmtree(place, ignore_errors=True)
-        raise Failure(f"this Python cannot make a virtual environment "
-                      f"({problem}); install what it lacks: apt-get install "
-                      f"python3-venv")
-    problem = _problem(program, "-m", "pip", "install", "--quiet",
-                       "--disable-pip-version-check", *NEEDED)
-    if problem:
-        raise Failure(f"pytest could not be installed ({problem}); see that "
-                      f"this works: {program} -m pip install "
-                      f"{' '.join(map(repr, NEEDED))}")
-    (place / "ready").touch()
-
-
-def _problem(*argv):
-    """Run a program; return None if it ends well, else what it says."""
-    try:
-        done = call(argv, check=False, env=environment())
-    except Failure as exc:
-        return str(exc)
-    if done.returncode == 0:
-        return None
-    said = [line.strip() for line in (done.stdout + done.stderr).splitlines()
-            if line.strip()]
-    wrong = [line for line in said if re.match("(?i)error", line)]
-    return (wrong or said or [f"status {done.returncode}"])[-1][:200]
+def _trouble(*argv):
+    return trouble(argv, env=environment())
 
 
 def run(program, log):

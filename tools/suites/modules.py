@@ -2,7 +2,7 @@
 
 import re
 
-from tools.common import build_dir, say
+from tools.common import Failure, build_dir, say
 from tools.suites import regrtest
 from tools.suites.regrtest import Counts
 
@@ -15,29 +15,22 @@ STOCK = (
     "test_docxmlrpc", "test_wsgiref", "test_sax", "test_xml_dom_xmlbuilder",
     "test_audit", "test___all__",
 )
-# Of those that import everything, such as these, it is not asked.
+# Whatever a patch changes, these import it.
 _ANY = ("test_audit", "test___all__")
-_IMPORT = re.compile(r"^(?:import (.+)|from (\S+) import (\([^)]*\)|.+))$",
-                     re.MULTILINE)
+# The modules that a change of these packages does not concern, as a pattern.
+# All others of Lib/ are imported by nearly all modules.
+_SPARED = {"urllib": "test_(xmlrpc|docxmlrpc|logging|httplib)",
+           "xmlrpc": "(?!.*xmlrpc).*", "logging": "(?!.*logging).*"}
 SHOWN = 10      # failures that are named on the terminal
 
 
 class Report:
-    """What is told while lines are run, and in the end.
-
-    Attributes: counts (all tests), lines (how many lines were run), missing
-    (list of (line, why it was not run)).
-    """
+    """What is told while lines are run, and in the end."""
 
     def __init__(self):
         self.counts = Counts()
-        self.lines = 0
-        self.missing = []
-
-    def add(self, title, outcome):
-        """Tell one Outcome and count it."""
-        self.tell(title, outcome.counts, outcome.failures, outcome.log,
-                  outcome.seconds)
+        self.lines = 0      # how many were run
+        self.missing = []   # (line, why it was not run)
 
     def tell(self, title, counts, failures, log=None, seconds=None):
         """Print one line, and what failed below it."""
@@ -73,9 +66,13 @@ def run(report, base, python, title, names, own, **options):
     say(f"{title}: {len(names)} test module{'s' * (len(names) != 1)}")
     outcome = regrtest.run(python, names, log(
         base, title.replace(" ", "-").replace("'", "")), **options)
-    regrtest.need_start(outcome)
+    if outcome.status and not outcome.verdicts:
+        last = outcome.log.read_text("utf-8", "replace").strip().splitlines()
+        raise Failure(f"the tests did not start: {last[-1]}; all of it is in "
+                      f"{outcome.log}")
     outcome.need([name for name in names if name in own])
-    report.add(title, outcome)
+    report.tell(title, outcome.counts, outcome.failures, outcome.log,
+                outcome.seconds)
     return outcome.tests
 
 
@@ -86,53 +83,22 @@ def log(base, name):
 
 def own_modules(patches):
     """Return the names of the test modules that *patches* add."""
-    return list(dict.fromkeys(
-        name for patch in patches for name in modules(patch.added)))
+    return modules(dict.fromkeys(
+        path for patch in patches for path in patch.added))
 
 
 def modules(paths):
     """Return the names of the test modules among *paths*."""
-    names = [path[len("Lib/test/"):-len(".py")] for path in paths
-             if path.startswith("Lib/test/test_") and path.endswith(".py")]
-    return [name for name in names if "/" not in name]
+    found = [re.fullmatch(r"Lib/test/(test_[^/]+)\.py", path)
+             for path in paths]
+    return [match[1] for match in found if match]
 
 
-def concerned(names, paths, library):
-    """Return those of the test modules *names* that *paths* concern.
-
-    They are among the paths or import one of them, at once or by way of
-    other modules of the same packages.  library: the folder Lib/.
-    """
-    changed = {path[len("Lib/"):-len(".py")].replace("/", ".")
-               for path in paths
-               if path.startswith("Lib/") and path.endswith(".py")}
-    packages = {"test", *(name.partition(".")[0] for name in changed),
-                "http", "urllib", "xmlrpc", "logging", "wsgiref"}
-    known = {}
-
-    def reached(name):
-        """Return the modules that module *name* imports, with itself."""
-        if name not in known:
-            known[name] = {name}
-            for one in _imports(library, name):
-                if one.partition(".")[0] in packages:
-                    known[name] |= reached(one)
-        return known[name]
-    return [name for name in names if changed and (
-        name in _ANY or reached(f"test.{name}") & changed)]
-
-
-def _imports(library, name):
-    """Yield what the module *name* imports when it is imported itself.
-
-    Read as text: the Python that runs this may not know all of the syntax.
-    """
-    path = library / name.replace(".", "/")
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    if not path.is_file():
-        return
-    text = re.sub(r"\\\n|#.*", "", path.read_text("utf-8"))
-    for plain, start, names in _IMPORT.findall(text):
-        yield from re.split(r"[\s,]+", plain or start)
-        for one in re.findall(r"\w+", names):
-            yield f"{start or name.rpartition('.')[0]}.{one}"
+def concerned(names, paths):
+    """Return those of the test modules *names* that *paths* concern."""
+    changed = modules(paths)
+    packages = {path.split("/")[1] for path in paths
+                if path.startswith("Lib/") and "/test/" not in path}
+    return [name for name in names if name in changed or any(
+        name in _ANY or not re.fullmatch(_SPARED.get(package, ""), name)
+        for package in packages)]

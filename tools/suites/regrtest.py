@@ -7,7 +7,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from typing import NamedTuple
 
-from tools.common import Failure
+from tools.common import run as call
 
 JOBS = 4            # more than processors: most tests wait most of the time
 TIMEOUT = 180       # seconds for one module
@@ -41,20 +41,18 @@ class Counts(NamedTuple):
 class Outcome:
     """What one run gave.
 
-    Attributes: tests ({id: PASSED, FAILED or SKIPPED}; an id is as
-    "test_httplib.BasicTest.test_chunked"), reasons ({id: why skipped}),
-    verdicts ({module: regrtest's word}), failures (lines for people), log
-    (Path), seconds, status (of the process).
+    log: Path of what was printed; seconds: how long it took; status: of the
+    process.
     """
 
-    def __init__(self, log):
+    def __init__(self, log, seconds, status):
         self.log = log
-        self.tests = {}
-        self.reasons = {}
-        self.verdicts = {}
-        self.failures = []
-        self.seconds = 0.0
-        self.status = 0
+        self.seconds = seconds
+        self.status = status
+        self.tests = {}     # "test_httplib.BasicTest.test_x": PASSED, ...
+        self.reasons = {}   # id: why skipped
+        self.verdicts = {}  # module: regrtest's word
+        self.failures = []  # lines for people
 
     @property
     def counts(self):
@@ -83,7 +81,18 @@ class Outcome:
         self.verdicts = dict(_VERDICT.findall(said))
         if report.is_file():    # else it did not get to its end
             for case in ElementTree.parse(report).iter("testcase"):
-                self._add_case(case)
+                name = case.get("name", "").removeprefix("test.")
+                if " " in name or not name:
+                    continue    # a setUpClass, or a subtest: it was printed
+                if any(case.find(tag) is not None
+                       for tag in ("failure", "error", "outcome")):
+                    self.tests[name] = FAILED
+                    self.failures.append(name)
+                elif case.find("skipped") is not None:
+                    self.tests[name] = SKIPPED
+                    self.reasons[name] = case.findtext("skipped") or ""
+                else:
+                    self.tests[name] = PASSED
         # What the report lacks: subtests, what is set up for several.
         for what, name in dict.fromkeys(_WRONG.findall(said)):
             if what.startswith(("setUp", "tearDown")):
@@ -101,20 +110,6 @@ class Outcome:
         if self.status and not self.failures:
             self.failures.append(f"python -m test: status {self.status}")
 
-    def _add_case(self, case):
-        name = case.get("name", "").removeprefix("test.")
-        if " " in name or not name:
-            return      # a setUpClass, or a subtest failed: it was printed
-        if any(case.find(tag) is not None
-               for tag in ("failure", "error", "outcome")):
-            self.tests[name] = FAILED
-            self.failures.append(name)
-        elif case.find("skipped") is not None:
-            self.tests[name] = SKIPPED
-            self.reasons[name] = case.findtext("skipped") or ""
-        else:
-            self.tests[name] = PASSED
-
 
 def environment():
     """Return the environment for tests: nothing that changes an outcome."""
@@ -128,9 +123,8 @@ def run(python, modules, log, *, options=(), timeout=TIMEOUT):
     """Run test modules with the interpreter *python*; return an Outcome.
 
     Warnings are errors, and an altered environment is a failure.  modules:
-    names as "test_httplib"; log: Path of the file for everything that is
-    printed; options: further ones of "python -m test"; timeout: seconds per
-    module.
+    names as "test_httplib"; log: Path for everything that is printed;
+    options: of "python -m test"; timeout: seconds per module.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     report = log.with_name(f"{log.stem}.xml")
@@ -138,35 +132,24 @@ def run(python, modules, log, *, options=(), timeout=TIMEOUT):
     argv = [python, "-bb", "-W", "error", "-m", "test", "-v", f"-j{JOBS}",
             "-u", "walltime", "--timeout", timeout, "--fail-env-changed",
             "--junit-xml", report, *options, *modules]
-    outcome = Outcome(log)
     start = time.monotonic()
     with open(log, "wb") as file:
         file.write(f"$ {' '.join(map(str, argv))}\n".encode())
         file.flush()
-        outcome.status = subprocess.run(
+        status = subprocess.run(
             list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=file,
             stderr=subprocess.STDOUT, env=environment(),
             cwd=log.parent).returncode
-    outcome.seconds = time.monotonic() - start
+    outcome = Outcome(log, time.monotonic() - start, status)
     outcome.read(report, modules)
     return outcome
 
 
 def cases(python, module):
     """Return the ids of a module's tests; None if it cannot be imported."""
-    done = subprocess.run(
-        [python, "-m", "test", "--list-cases", module], text=True,
-        stdin=subprocess.DEVNULL, capture_output=True,
-        env=environment(), errors="replace")
+    done = call([python, "-m", "test", "--list-cases", module], check=False,
+                env=environment())
     names = [line.strip().removeprefix("test.")
              for line in done.stdout.splitlines()
              if line.startswith(f"test.{module}.")]
     return None if done.returncode or not names else names
-
-
-def need_start(outcome):
-    """Raise Failure if a run did not even start."""
-    if outcome.status and not outcome.verdicts:
-        last = outcome.log.read_text("utf-8", "replace").strip().splitlines()
-        raise Failure(f"the tests did not start: {last[-1]}; all of it is in "
-                      f"{outcome.log}")

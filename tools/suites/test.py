@@ -19,14 +19,7 @@ says so in a comment above it:
 debug interpreter and looks for references that leak.
 """
 
-from tools.common import (
-    LINES,
-    Failure,
-    build_dir,
-    known_line,
-    need_program,
-    say,
-)
+from tools.common import LINES, Failure, build_dir, known_line, say
 from tools.cpython import stock
 from tools.cpython.download import Unavailable
 from tools.interpreters import build
@@ -54,8 +47,11 @@ def add_arguments(parser):
 
 
 def run(args):
-    need_program("git")
-    lines = _lines(args)
+    if args.named:
+        lines = args.lines[:1] or [None]
+    else:
+        lines = list(dict.fromkeys(args.lines)) or (
+            LINES[-1:] if args.each_patch else LINES)
     patches = series.load()
     with_local = not (args.no_local or args.each_patch or args.refleaks
                       or args.only)
@@ -68,16 +64,6 @@ def run(args):
         log = build_dir() / "logs" / "pytest.log"
         report.tell("tests/", *local.run(python, log), log)
     return report.close()
-
-
-def _lines(args):
-    if args.named:
-        return [args.lines[0] if args.lines else None]
-    if args.lines:
-        return list(dict.fromkeys(args.lines))
-    if args.each_patch:
-        return [LINES[-1]]
-    return list(LINES)
 
 
 def _run_line(report, line, patches, args):
@@ -121,9 +107,8 @@ def _only(patch, patches, names):
 
 
 def _refleaks(report, base, patches, only):
-    commit = series.commit_onto(base.repo, patches, base.line,
-                                excludes=base.excludes)[-1]
-    python = base.interpreter_at(commit, "debug", debug=True)
+    python = base.interpreter_at(build.tip(base, patches), "debug",
+                                 debug=True)
     own = modules.own_modules(patches)
     modules.run(report, base, python, f"{base.version} refleaks",
                 _only(only, patches, ["test_httplib", *own]), own,
