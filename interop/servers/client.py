@@ -163,12 +163,35 @@ class Opener(Client):
         self.handler.close()
 
 
+class Forward(xmlrpc.client.Transport):
+    """It sends whole URLs to a proxy."""
+
+    def single_request(self, host, handler, *args):
+        return super().single_request(host, self.client.url + handler, *args)
+
+
+class Tunnel(xmlrpc.client.SafeTransport):
+    """It has a proxy open a tunnel."""
+
+    def make_connection(self, host):
+        conn = super().make_connection(
+            urllib.parse.urlsplit(self.client.proxy).netloc)
+        if conn.sock is None:
+            conn.set_tunnel(host)
+        return conn
+
+
 class XMLRPC(Client):
     """xmlrpc.client, stock or patched."""
 
     def open(self):
         options = {"context": self.context} if self.context else {}
-        self.server = xmlrpc.client.ServerProxy(self.url + "/RPC2", **options)
+        if self.proxy:
+            kind = Tunnel if self.context else Forward
+            options = {"transport": kind(**options)}
+            options["transport"].client = self
+        url = self.url if self.context or not self.proxy else self.proxy
+        self.server = xmlrpc.client.ServerProxy(url + "/RPC2", **options)
 
     def post(self, name):
         try:
@@ -361,7 +384,7 @@ class Run:
         except Wrong as exc:
             wrong = str(exc)
         except Exception as exc:
-            error = f"{type(exc).__name__}: {exc}"[:200]
+            error = f"{type(exc).__name__}: {exc}"[:300]
         self.tell(name=name, pause=pause, state=before, error=error,
                   wrong=wrong, fresh=getattr(local, "opened", 0) > count)
 
