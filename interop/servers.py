@@ -322,7 +322,7 @@ class Trial:
     def limit(self, part):
         with self.running(LIMIT) as server:
             return self.each(part, {"mode": "count", "threads": 10,
-                                    "count": self.args.posts // 20,
+                                    "count": max(15, self.args.posts // 20),
                                     **server.where()})
 
     def reload(self, part):
@@ -336,7 +336,7 @@ class Trial:
                 reloading = pool.submit(reload_thrice, server, stop)
                 try:
                     return self.judge(part, client, {
-                        "mode": "load", "threads": 16, "seconds": 3,
+                        "mode": "load", "threads": 16, "seconds": 5,
                         **server.where()})
                 finally:
                     stop.set()

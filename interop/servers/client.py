@@ -26,6 +26,7 @@ TIMEOUT = 20        # seconds
 OPEN, CLOSED, NONE = "open", "closed", "none"
 ESTABLISHED = 1     # of linux/tcp.h
 PADDING = b"x" * 100
+REFUSED = ["Connection refused", "Failed to connect"]
 
 local = threading.local()
 opened = []         # one item for each connection
@@ -304,6 +305,7 @@ class Run:
         self.job = job
         self.kind = CLIENTS[job["client"]]
         self.lock = threading.Lock()
+        self.refused = 0    # connections, while a server is restarted
         # Some take long to import what they need.
         self.ready = threading.Barrier(job["threads"])
 
@@ -316,7 +318,7 @@ class Run:
             thread.start()
         for thread in threads:
             thread.join()
-        self.tell(connections=len(opened))
+        self.tell(connections=len(opened) - self.refused)
 
     def tell(self, **record):
         with self.lock:
@@ -385,8 +387,13 @@ class Run:
             wrong = str(exc)
         except Exception as exc:
             error = f"{type(exc).__name__}: {exc}"[:300]
+        fresh = getattr(local, "opened", 0) - count
+        if any(text in str(error) for text in REFUSED):
+            with self.lock:
+                self.refused += fresh
+            return time.sleep(0.05)     # nothing was sent
         self.tell(name=name, pause=pause, state=before, error=error,
-                  wrong=wrong, fresh=getattr(local, "opened", 0) > count)
+                  wrong=wrong, fresh=fresh > 0)
 
 
 def main():

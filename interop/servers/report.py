@@ -5,8 +5,6 @@ import pathlib
 
 RESULTS = pathlib.Path(__file__).parents[1] / "results" / "servers.json"
 FIGURES = ["posts", "past", "edge", "twice", "wrong", "connections"]
-# While a server is restarted; nothing was sent then.
-REFUSED = ["Connection refused", "Failed to connect"]
 TRIALS = ["pauses", "pauses, TLS", "limit", "reload", "cut"]
 CLIENTS = ["stock", "patched", "handler", "xmlrpc stock", "xmlrpc",
            "urllib3", "httpx", "pycurl"]
@@ -42,8 +40,7 @@ request. The figures are the sums of all trials below. *cannot*: [why](../server
 def figures(records, executed, mode):
     """Return the figures of one client with one server."""
     posts = [record for record in records
-             if record.get("pause") is not None
-             and not any(text in str(record["error"]) for text in REFUSED)]
+             if record.get("pause") is not None]
     failed = [record for record in posts if record["error"]]
     # A new connection that the server closes, and a cut that was asked for,
     # are not the client's doing.

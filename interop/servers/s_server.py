@@ -233,6 +233,9 @@ def get_ten(job, path, *options, **more):
             conn.request("GET", path)
             response = conn.getresponse()
             yield response.status, response.read()
+            if conn.sock is not None:
+                # Else the next request can cross the end of this one.
+                same(conn.poll_response(TIMEOUT), True)
 
 
 CHECKS = {**{name: functools.partial(file, name) for name in FILES},
