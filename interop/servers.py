@@ -333,7 +333,8 @@ class Trial:
         with self.running() as server:
             stop = threading.Event()
             with workers(1) as pool:
-                reloading = pool.submit(reload_thrice, server, stop)
+                reloading = pool.submit(reload_thrice, server,
+                                        self.shared.log, stop)
                 try:
                     return self.judge(part, client, {
                         "mode": "load", "threads": 16, "seconds": 5,
@@ -422,7 +423,11 @@ def spread(least, most, count):
     return (pauses + past)[:count]
 
 
-def reload_thrice(server, stop):
+def reload_thrice(server, log, stop):
+    before = log.stat().st_size if log.exists() else 0
+    while not log.exists() or log.stat().st_size == before:
+        if stop.wait(0.05):     # until the load has begun
+            return
     for _ in range(3):
         if stop.wait(0.8):
             return
