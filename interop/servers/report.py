@@ -33,7 +33,8 @@ or a new connection was closed unanswered, which no client can prevent. A
 client that then sends it again fails less, and has some POSTs executed twice:
 stock xmlrpc.client and curl do so, and urllib3 through a proxy. *twice*: the
 server executed it twice. *wrong*: another response than the one to the
-request. The figures are the sums of all trials below. *cannot*: [why](../servers/README.md#what-a-server-cannot-do); "–": not run.
+request. The figures are the sums of all trials below. *cannot*:
+[why](../servers/README.md#what-a-server-cannot-do); "–": not run.
 """
 
 
