@@ -1,7 +1,7 @@
 """Run HTTP clients against real servers that end idle connections.
 
     python3 interop/servers.py                all servers
-    python3 interop/servers.py --quick        less of each, with patched clients
+    python3 interop/servers.py --quick        less of each, patched clients
     python3 interop/servers.py nginx node     these
     python3 interop/servers.py --list         the servers, and what is missing
 
@@ -49,7 +49,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TOP), str(TOP / "interop" / "servers")]

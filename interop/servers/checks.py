@@ -375,5 +375,6 @@ def tell(name, who, check, *args):
         check(*args)
     except Exception as exc:
         told = f"{type(exc).__name__}: {exc}"[:200]
+    seconds = round(time.monotonic() - start, 1)
     print(json.dumps({"check": name, "with": who, "told": told,
-                      "seconds": round(time.monotonic() - start, 1)}), flush=True)
+                      "seconds": seconds}), flush=True)

@@ -437,9 +437,9 @@ class OpenSSL(Server):
     """s_server, which the checks of s_server.py start and drive."""
 
     name, title, mode = "openssl", "openssl s_server", "openssl"
-    cannot = {"pauses", "pauses, TLS", "limit", "reload", "cut", "chunked POST",
-              "HEAD", "Expect, 100", "Expect, refused", "413", "413, TLS",
-              "Basic", "Digest"}
+    cannot = {"pauses", "pauses, TLS", "limit", "reload", "cut",
+              "chunked POST", "HEAD", "Expect, 100", "Expect, refused",
+              "413", "413, TLS", "Basic", "Digest"}
 
     def find(self):
         path = shutil.which("openssl")
