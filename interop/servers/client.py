@@ -78,8 +78,6 @@ class Wrong(Exception):
 class Client:
     """What all have; *job* says where the server is."""
 
-    decodes = False     # gzip, on its own
-
     def __init__(self, job):
         self.job = job
         self.url = job["url"]
@@ -212,8 +210,6 @@ class XMLRPC(Client):
 
 
 class Urllib3(Client):
-    decodes = True
-
     def open(self):
         import urllib3
         kind = {"ca_certs": self.job["cafile"]} if self.context else {}
@@ -230,8 +226,6 @@ class Urllib3(Client):
 
 
 class HTTPX(Client):
-    decodes = True
-
     def open(self):
         import httpx
         # Its own context would read a store of certificates each time.
