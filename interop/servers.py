@@ -1,6 +1,7 @@
 """Run HTTP clients against real servers that end idle connections.
 
-    python3 interop/servers.py                all servers, one by one
+    python3 interop/servers.py                all servers
+    python3 interop/servers.py --quick        less of each, patched clients
     python3 interop/servers.py nginx node     these
     python3 interop/servers.py --list         the servers, and what is missing
 
@@ -14,14 +15,17 @@ process of its own.  What is done with each:
 
   pauses    500 POSTs over kept connections, a third each after a pause well
             past, exactly at, and around the time after which the server
-            closes, which is measured first; plain, and over TLS
+            closes, which is measured first; plain, and over TLS; with some
+            servers at the same time, as clients only wait
   limit     250 POSTs to a server that ends a connection after 7 requests
-  reload    POSTs by 16 threads, while the server is told to reload thrice
+  reload    POSTs by 16 threads, while the server is told to reload thrice, or
+            is restarted; one that it does not accept meanwhile is not counted
   cut       20 POSTs that the server executes and then closes, unanswered
   checks    chunked, gzip, HEAD, 204, 304, Expect, an early 413, redirects,
             Basic, Digest, pipelining, IPv6, Unix sockets, tickets, KeyUpdate;
             with patched clients only
 
+"cannot" in the tables: interop/servers/README.md says why.
 The figures: POSTs that failed although the server's close had arrived before
 (past), that failed since the close and the request crossed, which no client
 can prevent (edge), that were executed twice, wrong responses, connections.
@@ -34,6 +38,7 @@ did not pass a check; 2 if a server is missing that was asked for by name.
 
 import argparse
 import collections
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -44,7 +49,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TOP), str(TOP / "interop" / "servers")]
@@ -73,6 +77,9 @@ CLIENTS = {
 PARTS = {"pauses": "pauses", "pauses, TLS": "pauses_tls", "limit": "limit",
          "reload": "reload", "cut": "cut", "checks": "checks"}
 PATCHED = ["patched", "handler", "xmlrpc"]
+WAITING = ["pauses", "pauses, TLS"]     # the parts that do little but wait
+TOGETHER = 3        # servers that have these at the same time
+children = set()    # processes of clients
 THREADS = 250
 LIMIT = 7
 PATIENCE = 120      # seconds for a client's process
@@ -86,19 +93,18 @@ def main():
         with setting(args) as (shared, pythons):
             if args.list:
                 return show(shared)
-            bad = [one(name, shared, pythons, args) for name in args.names]
+            return run(args, shared, pythons)
     except Failure as exc:
         sys.exit(f"servers: {exc}")
     except KeyboardInterrupt:
         sys.exit(130)
-    return max(bad)
 
 
 def parse():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [*kinds.KINDS, "openssl"]
+    known = list(kinds.KINDS)
     parser.add_argument("names", metavar="NAME", nargs="*",
                         help=f"{', '.join(known)} (default: all)")
     parser.add_argument("--list", action="store_true",
@@ -117,6 +123,8 @@ def parse():
                         help=f"{'; '.join(PARTS)} (repeatable; default: all)")
     parser.add_argument("--show", action="store_true",
                         help="show the result, and write nothing")
+    parser.add_argument("--quick", action="store_true",
+                        help="--posts 60 --show with the patched clients")
     args = parser.parse_args()
     args.lib = None
     args.asked = bool(args.names)
@@ -124,6 +132,9 @@ def parse():
     for name in args.names:
         if name not in known:
             parser.error(f"there is no {name}; --list shows what there is")
+    if args.quick:
+        args.posts, args.show = 60, True
+        args.clients = args.clients or PATCHED
     args.clients = args.clients or list(CLIENTS)
     args.parts = args.parts or list(PARTS)
     return args
@@ -193,57 +204,87 @@ def show(shared):
         except Missing as exc:
             told = f"missing: {exc}"
         print(f"{name:12} {told}")
-    print(f"{'openssl':12} {suites.call('openssl', 'version')}")
     return 0
 
 
-def one(name, shared, pythons, args):
-    """Run one server; return the exit status for it."""
-    print(f"{name}:", file=sys.stderr, flush=True)
-    start = time.monotonic()
+def run(args, shared, pythons):
+    """Run the servers; return the exit status."""
+    results, missing = {}, set()
+
+    def part_of(name, parts):
+        try:
+            trial = trials.setdefault(
+                name, Trial(name, kinds.KINDS[name](shared), shared, pythons,
+                            args))
+            return trial.run([part for part in parts if part in args.parts])
+        except Missing as exc:
+            say(f"{name}: skipped: {exc}")
+            missing.add(name)
+            return {"title": name, "skipped": str(exc)}
+
+    def keep(name, told):
+        results.setdefault(name, {}).update(told)
+        if not args.show:
+            report.write(name, told)
+
+    trials = {}
+    with workers(TOGETHER) as pool:
+        for name, told in zip(args.names, pool.map(
+                lambda name: part_of(name, WAITING), args.names)):
+            keep(name, told)
+    for name in args.names:
+        if name not in missing:
+            keep(name, part_of(name, [part for part in PARTS
+                                      if part not in WAITING]))
+    if args.show:
+        print(report.markdown(results))
+    problems = [f"{name}: {problem}" for name, told in results.items()
+                for problem in report.problems(told, PATCHED)]
+    print(*problems, sep="\n", end="\n" if problems else "")
+    return 1 if problems else 2 if missing and args.asked else 0
+
+
+@contextlib.contextmanager
+def workers(count):
+    pool = concurrent.futures.ThreadPoolExecutor(count)
     try:
-        result = Trial(name, shared, pythons, args).run()
-    except Missing as exc:
-        say(f"skipped: {exc}")
-        report.write(name, {"title": name, "skipped": str(exc)}, args.show)
-        return 2 if args.asked else 0
-    result["seconds"] = round(time.monotonic() - start)
-    report.write(name, result, args.show)
-    problems = report.problems(result, PATCHED)
-    for problem in problems:
-        print(f"{name}: {problem}")
-    return 1 if problems else 0
+        yield pool
+    except BaseException:
+        # Each thread stops its server when its client has ended.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in list(children):
+            end(child)
+        raise
+    finally:
+        pool.shutdown()
+
+
+def end(child):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 class Trial:
     """All that is done with one server."""
 
-    def __init__(self, name, shared, pythons, args):
-        self.name, self.shared = name, shared
+    def __init__(self, name, server, shared, pythons, args):
+        self.name, self.server, self.shared = name, server, shared
         self.pythons, self.args = pythons, args
-        self.server = None
         self.serial = 0
-        if name != "openssl":
-            self.server = kinds.KINDS[name](shared)
-            self.clients = [client for client in args.clients
-                            if CLIENTS[client][0] not in self.server.without
-                            and pythons[CLIENTS[client][1]]]
+        self.clients = [client for client in args.clients
+                        if pythons[CLIENTS[client][1]]]
 
-    def run(self):
-        if self.server is None:
-            checks = self.client(
-                "patched", mode="openssl", openssl="openssl",
-                cafile=str(self.shared.certificate))
-            return {"title": "openssl s_server",
-                    "version": suites.call("openssl", "version").split()[1],
-                    "checks": report.by_check(checks)}
+    def run(self, parts):
         server = self.server
-        result = {"title": server.title, "version": server.version}
-        for part in self.args.parts:
-            told = getattr(self, PARTS[part])(part)
-            if told is not None:
-                result[part] = told
+        result = {"title": server.title, "version": server.version,
+                  "cannot": sorted(server.cannot)}
+        for part in parts:
+            if part not in server.cannot:
+                result[part] = getattr(self, PARTS[part])(part)
         return result
+
+    def say(self, text):
+        say(f"{self.name}: {text}")
 
     @contextlib.contextmanager
     def running(self, limit=None):
@@ -256,7 +297,7 @@ class Trial:
     def pauses(self, part, tls=False):
         with self.running() as server:
             closes = self.measure(tls)
-            say(f"{part}: it closes after {closes[0]:.3f} to "
+            self.say(f"{part}: it closes after {closes[0]:.3f} to "
                 f"{closes[1]:.3f} s")
             pauses = spread(*closes, self.args.posts)
             threads = min(THREADS, self.args.posts)
@@ -265,7 +306,7 @@ class Trial:
             return {"closes": closes, **self.each(part, job)}
 
     def pauses_tls(self, part):
-        return self.pauses(part, tls=True) if self.server.tls else None
+        return self.pauses(part, tls=True)
 
     def measure(self, tls):
         """Return the least and the most time until the server's close."""
@@ -278,36 +319,30 @@ class Trial:
         return [round(min(times), 3), round(max(times), 3)]
 
     def limit(self, part):
-        if not self.server.limits:
-            return None
         with self.running(LIMIT) as server:
             return self.each(part, {"mode": "count", "threads": 10,
-                                    "count": self.args.posts // 20,
+                                    "count": max(15, self.args.posts // 20),
                                     **server.where()})
 
     def reload(self, part):
-        if self.server.reload_signal is None:
-            return None
         return {client: self.reload_one(part, client)
                 for client in self.clients}
 
     def reload_one(self, part, client):
         with self.running() as server:
             stop = threading.Event()
-            thread = threading.Thread(target=reload_thrice,
-                                      args=(server, stop))
-            thread.start()
-            try:
-                return self.judge(part, client, {
-                    "mode": "load", "threads": 16, "seconds": 3,
-                    **server.where()})
-            finally:
-                stop.set()
-                thread.join()
+            with workers(1) as pool:
+                reloading = pool.submit(reload_thrice, server,
+                                        self.shared.log, stop)
+                try:
+                    return self.judge(part, client, {
+                        "mode": "load", "threads": 16, "seconds": 5,
+                        **server.where()})
+                finally:
+                    stop.set()
+                    reloading.result()
 
     def cut(self, part):
-        if not self.server.cuts:
-            return None
         with self.running() as server:
             return self.each(part, {
                 "mode": "cuts", "threads": 1, "count": 20, **server.where()})
@@ -316,15 +351,15 @@ class Trial:
         with self.running() as server:
             where = server.where()
             job = {
-                "mode": "checks", "threads": 1, **where,
-                "features": sorted(server.features),
-                "tls": server.where(True)["url"] if server.tls else None,
+                "mode": server.mode, "threads": 1, **where,
+                "cannot": sorted(server.cannot),
+                "tls": server.where(True)["url"],
                 "url6": f"http://[::1]:{server.port6}",
                 "proxy6": f"http://[::1]:{server.port6}"
                           if server.proxied else None,
                 "path": str(server.home / "socket")}
             told = report.by_check(self.client("patched", **job))
-        say("checks: " + ", ".join(
+        self.say("checks: " + ", ".join(
             f"{count} {text}" for text, count in collections.Counter(
                 text if text == "ok" else "failed"
                 for text in told.values()).items()))
@@ -345,7 +380,7 @@ class Trial:
             line for line in self.shared.log.read_text().splitlines()
             if line.startswith(prefix))
         told = report.figures(records, executed, job["mode"])
-        say(f"{part}, {client}: {report.line(told)}")
+        self.say(f"{part}, {client}: {report.line(told)}")
         return told
 
     def client(self, client, **job):
@@ -357,14 +392,15 @@ class Trial:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, start_new_session=True,
             env=self.shared.environment({"PYTHONNODEBUGRANGES": "1"}))
+        children.add(child)
         try:
             told, errors = child.communicate(json.dumps(job) + "\n", PATIENCE)
         except subprocess.TimeoutExpired:
             raise Failure(f"{client} does not end with {self.name}") from None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            end(child)
             child.wait()
+            children.discard(child)
         if child.returncode:
             raise Failure(f"{client} ended with {child.returncode}: "
                           f"{(errors.strip().splitlines() or ['?'])[-1]}")
@@ -386,7 +422,11 @@ def spread(least, most, count):
     return (pauses + past)[:count]
 
 
-def reload_thrice(server, stop):
+def reload_thrice(server, log, stop):
+    before = log.stat().st_size if log.exists() else 0
+    while not log.exists() or log.stat().st_size == before:
+        if stop.wait(0.05):     # until the load has begun
+            return
     for _ in range(3):
         if stop.wait(0.8):
             return

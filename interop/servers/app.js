@@ -1,5 +1,6 @@
 // The application of app.py for Node:
 // node app.js PORT PORT6 SOCKET TIMEOUT_MS LIMIT [TLS_PORT CERTIFICATE]
+const crypto = require("crypto");
 const fs = require("fs");
 const http = require("http");
 const https = require("https");
@@ -12,6 +13,20 @@ const TEXT = [...Array(500).keys()].map(
 const executed = (name) =>
     fs.appendFileSync(process.env.INTEROP_LOG, name + "\n");
 
+const CHALLENGES = {
+    "/basic": 'Basic realm="here"',
+    "/digest": 'Digest realm="here", nonce="one", qop="auth"'};
+const md5 = (...words) =>
+    crypto.createHash("md5").update(words.join(":")).digest("hex");
+
+function knows(method, told) {
+  if (!told.startsWith("Digest ")) return told === "Basic dXNlcjpzZWNyZXQ=";
+  const it = Object.fromEntries([...told.matchAll(/(\w+)="?([^",]*)/g)]
+      .map((found) => found.slice(1)));
+  return it.response === md5(md5("user", "here", "secret"), it.nonce, it.nc,
+      it.cnonce, "auth", md5(method, it.uri));
+}
+
 function answer(request, response, body) {
   const target = request.url.split("?")[0];
   const send = (status, fields, text) => {
@@ -19,6 +34,9 @@ function answer(request, response, body) {
         {"Content-Length": Buffer.byteLength(text), ...fields});
     response.end(text);
   };
+  if (target in CHALLENGES &&
+      !knows(request.method, request.headers.authorization || ""))
+    return send(401, {"WWW-Authenticate": CHALLENGES[target]}, "who?");
   if (request.method === "POST" && target === "/RPC2") {
     const name = /<string>([^<]*)<\/string>/.exec(body)[1];
     executed(name);

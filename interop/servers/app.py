@@ -3,10 +3,13 @@
     python3 app.py PORT IDLE_TIMEOUT [CERTIFICATE [UNIX_SOCKET]]
 
 It appends the identifier in each POST that it executes to $INTEROP_LOG, from
-which is seen what was executed twice.
+which is seen what was executed twice.  Where the server has no limit of its
+own, a connection ends after $INTEROP_LIMIT requests, unless that is 0.
 """
 
+import collections
 import gzip
+import hashlib
 import http.server
 import os
 import signal
@@ -14,6 +17,7 @@ import socket
 import ssl
 import sys
 import time
+import urllib.request
 import xmlrpc.client
 
 LIMIT = 1_000_000       # bytes; a longer body is answered with 413
@@ -23,6 +27,12 @@ PIECES = [b"piece %d, " % number * 50 for number in range(5)]
 CUT = "cut"             # such a POST is executed, and has no response
 TAG = '"one"'
 TYPE = ("Content-Type", "text/plain")
+CLOSE = ("Connection", "close")
+MOST = int(os.environ.get("INTEROP_LIMIT", 0))
+# Nothing here depends on a nonce that is new.
+CHALLENGES = {"/basic": 'Basic realm="here"',
+              "/digest": 'Digest realm="here", nonce="one", qop="auth"'}
+counts = collections.Counter()      # of requests, by the client's address
 
 
 def executed(name):
@@ -37,6 +47,10 @@ def executed(name):
 def answer(method, target, fields, body):
     """Return (status, fields, body, or a list of its chunks, or None)."""
     path = target.partition("?")[0]
+    if path in CHALLENGES and not knows(
+            method, *fields.get("authorization", " ").split(" ", 1)):
+        return "401 Unauthorized", \
+            [("WWW-Authenticate", CHALLENGES[path])], b"who?"
     if method == "POST" and path == "/RPC2":
         (name,), _ = xmlrpc.client.loads(body)
         executed(name.encode())
@@ -66,6 +80,27 @@ def answer(method, target, fields, body):
     if path == "/redirect":
         return "302 Found", [("Location", "/text"), TYPE], b"moved"
     return "200 OK", [TYPE, ("ETag", TAG)], TEXT
+
+
+def knows(method, scheme, told):
+    """Return whether these credentials are right."""
+    if scheme != "Digest":
+        return (scheme, told) == ("Basic", "dXNlcjpzZWNyZXQ=")
+    told = urllib.request.parse_keqv_list(urllib.request.parse_http_list(told))
+    return told["response"] == md5(
+        md5("user", "here", "secret"), told["nonce"], told["nc"],
+        told["cnonce"], "auth", md5(method, told["uri"]))
+
+
+def md5(*words):
+    return hashlib.md5(":".join(words).encode(),
+                       usedforsecurity=False).hexdigest()
+
+
+def is_last(client):
+    """Count a request; return whether its connection ends then."""
+    counts[client] += 1
+    return MOST and counts[client] % MOST == 0
 
 
 def too_large(fields):
@@ -118,6 +153,8 @@ async def asgi(scope, receive, send):
             target += "?" + scope["query_string"].decode()
         status, fields, body = finish(*answer(scope["method"], target,
                                               fields, told))
+    if scope["client"] and is_last(tuple(scope["client"])):
+        fields = [*fields, CLOSE]
     await send({"type": "http.response.start", "status": int(status[:3]),
                 "headers": [(name.encode(), value.encode())
                             for name, value in fields]})
@@ -148,6 +185,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         chunked = isinstance(body, list)
         if chunked:
             fields = [*fields, ("Transfer-Encoding", "chunked")]
+        if is_last(self.client_address):
+            fields = [*fields, CLOSE]
         code, _, reason = status.partition(" ")
         self.send_response(int(code), reason)
         for name, value in fields:

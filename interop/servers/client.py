@@ -26,6 +26,7 @@ TIMEOUT = 20        # seconds
 OPEN, CLOSED, NONE = "open", "closed", "none"
 ESTABLISHED = 1     # of linux/tcp.h
 PADDING = b"x" * 100
+REFUSED = ["Connection refused", "Failed to connect"]
 
 local = threading.local()
 opened = []         # one item for each connection
@@ -76,8 +77,6 @@ class Wrong(Exception):
 
 class Client:
     """What all have; *job* says where the server is."""
-
-    decodes = False     # gzip, on its own
 
     def __init__(self, job):
         self.job = job
@@ -163,12 +162,35 @@ class Opener(Client):
         self.handler.close()
 
 
+class Forward(xmlrpc.client.Transport):
+    """It sends whole URLs to a proxy."""
+
+    def single_request(self, host, handler, *args):
+        return super().single_request(host, self.client.url + handler, *args)
+
+
+class Tunnel(xmlrpc.client.SafeTransport):
+    """It has a proxy open a tunnel."""
+
+    def make_connection(self, host):
+        conn = super().make_connection(
+            urllib.parse.urlsplit(self.client.proxy).netloc)
+        if conn.sock is None:
+            conn.set_tunnel(host)
+        return conn
+
+
 class XMLRPC(Client):
     """xmlrpc.client, stock or patched."""
 
     def open(self):
         options = {"context": self.context} if self.context else {}
-        self.server = xmlrpc.client.ServerProxy(self.url + "/RPC2", **options)
+        if self.proxy:
+            kind = Tunnel if self.context else Forward
+            options = {"transport": kind(**options)}
+            options["transport"].client = self
+        url = self.url if self.context or not self.proxy else self.proxy
+        self.server = xmlrpc.client.ServerProxy(url + "/RPC2", **options)
 
     def post(self, name):
         try:
@@ -188,8 +210,6 @@ class XMLRPC(Client):
 
 
 class Urllib3(Client):
-    decodes = True
-
     def open(self):
         import urllib3
         kind = {"ca_certs": self.job["cafile"]} if self.context else {}
@@ -206,8 +226,6 @@ class Urllib3(Client):
 
 
 class HTTPX(Client):
-    decodes = True
-
     def open(self):
         import httpx
         # Its own context would read a store of certificates each time.
@@ -281,6 +299,7 @@ class Run:
         self.job = job
         self.kind = CLIENTS[job["client"]]
         self.lock = threading.Lock()
+        self.refused = 0    # connections, while a server is restarted
         # Some take long to import what they need.
         self.ready = threading.Barrier(job["threads"])
 
@@ -293,7 +312,7 @@ class Run:
             thread.start()
         for thread in threads:
             thread.join()
-        self.tell(connections=len(opened))
+        self.tell(connections=len(opened) - self.refused)
 
     def tell(self, **record):
         with self.lock:
@@ -361,9 +380,14 @@ class Run:
         except Wrong as exc:
             wrong = str(exc)
         except Exception as exc:
-            error = f"{type(exc).__name__}: {exc}"[:200]
+            error = f"{type(exc).__name__}: {exc}"[:300]
+        fresh = getattr(local, "opened", 0) - count
+        if any(text in str(error) for text in REFUSED):
+            with self.lock:
+                self.refused += fresh
+            return time.sleep(0.05)     # nothing was sent
         self.tell(name=name, pause=pause, state=before, error=error,
-                  wrong=wrong, fresh=getattr(local, "opened", 0) > count)
+                  wrong=wrong, fresh=fresh > 0)
 
 
 def main():

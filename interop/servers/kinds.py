@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import itertools
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -20,9 +22,7 @@ DIGEST = "user:here:%s\n" % hashlib.md5(
     b"user:here:secret", usedforsecurity=False).hexdigest()
 PATIENCE = 30       # seconds for a server to start
 
-ANY = {"chunked", "chunked POST", "gzip", "HEAD", "204", "304", "redirect",
-       "Expect, 100", "Expect, refused", "413", "pipelining"}
-ALL = ANY | {"413, TLS", "IPv6", "Unix socket"}
+PORTS = itertools.count(random.randrange(15_000, 25_000))
 
 
 class Setting:
@@ -45,20 +45,25 @@ class Setting:
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+    """Return one that the system gives to no client meanwhile."""
+    for port in PORTS:
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+
+
+# What answers 502 for an application that cuts a connection cannot do.
+PROXY = {"cut", "KeyUpdate", "close_notify", "-www"}
+APPLICATION = PROXY - {"cut"}
 
 
 class Server:
     name = title = program = ""
     packages = ()
     template = None         # of its configuration
-    features = ALL
-    tls = True              # whether it has a TLS port
-    limits = False          # whether it can end a connection after 7 requests
-    reload_signal = None
-    cuts = False            # whether the application can cut a connection
-    without = ()            # clients that cannot use it
+    mode = "checks"         # of client.py
+    cannot = PROXY          # trials and checks; README.md says why
+    reload_signal = None    # if there is none, it is restarted
     proxied = False
 
     def __init__(self, setting):
@@ -86,6 +91,10 @@ class Server:
 
     def values(self):
         return {}
+
+    @property
+    def tls(self):
+        return "pauses, TLS" not in self.cannot
 
     # What they share.
 
@@ -117,7 +126,8 @@ class Server:
                 self.command(), cwd=self.home, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=self.setting.environment(self.more))
+                env=self.setting.environment(
+                    {**self.more, "INTEROP_LIMIT": str(limit or 0)}))
         try:
             self.wait_started()
         except BaseException:
@@ -143,27 +153,33 @@ class Server:
 
     def wait_started(self):
         deadline = time.monotonic() + PATIENCE
-        while not (self.answers() and self.listens(self.tls_port)):
+        while not (self.answers(self.port) and self.listens()):
             if self.process.poll() is not None \
                     or time.monotonic() > deadline:
                 raise Missing(f"it does not start: {self.said()}")
             time.sleep(0.05)
 
-    def answers(self):
+    def answers(self, port):
         """Return whether it answers; some listen long before they do."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
+            with socket.create_connection(("127.0.0.1", port), 5) as sock:
                 sock.sendall(b"GET /text HTTP/1.0\r\n\r\n")
                 return bool(sock.recv(1))
         except OSError:
             return False
 
-    def listens(self, port):
-        try:
-            socket.create_connection(("127.0.0.1", port), 5).close()
-            return True
-        except OSError:
-            return not self.tls
+    def listens(self):
+        """Return whether it does so on all its sockets."""
+        places = [(socket.AF_INET, ("127.0.0.1", self.tls_port), self.tls)]
+        places += [(socket.AF_INET6, ("::1", self.port6),
+                    "IPv6" not in self.cannot),
+                   (socket.AF_UNIX, f"{self.home}/socket",
+                    "Unix socket" not in self.cannot)]
+        for family, address, has in places:
+            with socket.socket(family) as sock:
+                if has and sock.connect_ex(address):
+                    return False
+        return True
 
     def said(self):
         told = ""
@@ -174,7 +190,10 @@ class Server:
         return lines[-1][:150] if lines else "it says nothing"
 
     def reload(self):
-        os.kill(self.process.pid, self.reload_signal)
+        if self.reload_signal:
+            return os.kill(self.process.pid, self.reload_signal)
+        self.stop()
+        self.start(self.limit)
 
     def stop(self):
         if self.process is None:
@@ -197,8 +216,6 @@ class Nginx(Server):
     name = title = program = "nginx"
     packages = ["nginx"]
     template = "nginx.conf"
-    features = ALL | {"Basic"}
-    limits = True
     reload_signal = signal.SIGHUP
 
     def command(self):
@@ -210,8 +227,7 @@ class Httpd(Server):
     name, title, program = "httpd", "Apache httpd", "apache2"
     packages = ["apache2-bin"]
     template = "httpd.conf"
-    features = (ALL | {"Basic", "Digest"}) - {"Unix socket"}
-    limits = True
+    cannot = PROXY | {"Unix socket"}
     reload_signal = signal.SIGUSR1
 
     def values(self):
@@ -225,7 +241,6 @@ class HAProxy(Server):
     name, title, program = "haproxy", "HAProxy", "haproxy"
     packages = ["haproxy"]
     template = "haproxy.cfg"
-    features = ALL | {"Basic"}
     reload_signal = signal.SIGUSR2
 
     def command(self):
@@ -236,8 +251,6 @@ class Lighttpd(Server):
     name = title = program = "lighttpd"
     packages = ["lighttpd", "lighttpd-mod-openssl", "lighttpd-mod-deflate"]
     template = "lighttpd.conf"
-    features = ALL | {"Basic", "Digest"}
-    limits = True
     reload_signal = signal.SIGUSR1
 
     def command(self):
@@ -249,7 +262,7 @@ class Caddy(Server):
     name, title, program = "caddy", "Caddy", "caddy"
     packages = ["caddy"]
     template = "Caddyfile"
-    features = ALL | {"Basic"}
+    cannot = PROXY | {"limit"}
 
     def version_command(self):
         return [self.path, "version"]
@@ -273,10 +286,9 @@ class Squid(Server):
     name, title, program = "squid", "Squid, forward", "squid"
     packages = ["squid"]
     template = "squid.conf"
-    features = ANY | {"Basic", "IPv6"}
-    tls = False
+    cannot = PROXY | {"limit", "pauses, TLS", "413, TLS", "tickets",
+                      "Unix socket"}
     reload_signal = signal.SIGHUP
-    without = ["xmlrpc"]
     proxied = True
 
     def command(self):
@@ -292,16 +304,16 @@ class Connect(Squid):
     """Squid's tunnel to a TLS server, which ends idle connections."""
 
     name, title = "connect", "Squid, CONNECT"
-    # Squid drops what a server said before it reset the connection.
-    features = ANY - {"413"}
-    cuts = True
+    cannot = APPLICATION | {"pauses, TLS", "413", "413, TLS", "Unix socket"}
+    reload_signal = None    # that would not end a tunnel
 
     def __init__(self, setting):
         super().__init__(setting)
         self.origin = HTTPServer(setting)
+        self.origin.home = setting.home / "origin"
 
     def start(self, limit=None):
-        self.origin.start()
+        self.origin.start(limit)
         super().start()
 
     def stop(self):
@@ -315,9 +327,7 @@ class Connect(Squid):
 
 class Node(Server):
     name, title, program = "node", "Node", "node"
-    limits = True
-    cuts = True
-    features = ALL
+    cannot = APPLICATION
 
     def find(self):
         path = shutil.which("node") or shutil.which("nodejs")
@@ -346,41 +356,59 @@ class InPython(Server):
         return [self.path, "-c", "import importlib.metadata as m; "
                                  f"print(m.version({self.module!r}))"]
 
+    def commands(self):
+        """Return those for each kind of socket, the plain one first."""
+        raise NotImplementedError
+
+    def command(self):
+        # One process, with which they all end.
+        return [self.path, "-c", f"""if True:
+            import signal, subprocess
+            made = [subprocess.Popen(argv) for argv in {self.commands()!r}]
+            signal.signal(signal.SIGHUP,
+                          lambda number, _: made[0].send_signal(number))
+            while True:
+                signal.pause()"""]
+
 
 class Gunicorn(InPython):
     name = title = module = "gunicorn"
-    features = (ANY | {"IPv6", "Unix socket"}) - {"Expect, refused"}
-    tls = False
+    cannot = APPLICATION | {"Expect, refused", "limit"}
     reload_signal = signal.SIGHUP
-    cuts = True
 
-    def command(self):
-        return [self.path, "-m", "gunicorn", "app:wsgi", "--workers=2",
-                "--worker-class=gthread", "--threads=8", "--keep-alive=1",
-                "--worker-connections=2000", "--backlog=512",
-                "--log-level=critical", "--no-control-socket",
-                "--graceful-timeout=2",
-                f"--bind=127.0.0.1:{self.port}", f"--bind=[::1]:{self.port6}",
-                f"--bind=unix:{self.home}/socket"]
+    def commands(self):
+        run = [self.path, "-m", "gunicorn", "app:wsgi", "--workers=2",
+               "--worker-class=gthread", "--threads=8", "--keep-alive=1",
+               "--worker-connections=2000", "--backlog=512",
+               "--log-level=critical", "--no-control-socket",
+               "--graceful-timeout=2"]
+        return [[*run, f"--bind=127.0.0.1:{self.port}",
+                 f"--bind=[::1]:{self.port6}",
+                 f"--bind=unix:{self.home}/socket"],
+                [*run, f"--bind=127.0.0.1:{self.tls_port}",
+                 f"--certfile={self.setting.certificate}"]]
 
 
 class Uvicorn(InPython):
     name = title = module = "uvicorn"
-    features = ANY
-    tls = False
+    cannot = PROXY
     reload_signal = signal.SIGHUP
 
-    def command(self):
-        return [self.path, "-m", "uvicorn", "app:asgi", "--workers=2",
-                "--host=127.0.0.1", f"--port={self.port}", "--backlog=512",
-                "--timeout-keep-alive=1", "--log-level=critical",
-                "--timeout-graceful-shutdown=2"]
+    def commands(self):
+        run = [self.path, "-m", "uvicorn", "app:asgi", "--backlog=512",
+               "--timeout-keep-alive=1", "--log-level=critical",
+               "--timeout-graceful-shutdown=2"]
+        two = [*run, "--workers=2"]
+        return [[*two, f"--port={self.port}"],
+                [*two, f"--port={self.tls_port}",
+                 f"--ssl-certfile={self.setting.certificate}"],
+                [*run, "--host=::1", f"--port={self.port6}"],
+                [*run, f"--uds={self.home}/socket"]]
 
 
 class HTTPServer(InPython):
     name = title = "http.server"
-    features = ALL
-    cuts = True
+    cannot = APPLICATION
 
     def find(self):
         return str(self.setting.python), {}
@@ -388,32 +416,47 @@ class HTTPServer(InPython):
     def version_command(self):
         return [self.path, "-V"]
 
-    def command(self):
-        app = [self.path, str(HERE / "app.py")]
-        pem, path = self.setting.certificate, self.home / "socket"
-        kinds = [[str(self.port), "1"], [f"6:{self.port6}", "1"],
-                 [str(self.tls_port), "1", str(pem)],
-                 ["0", "1", "", str(path)]]
-        # A process for each kind of socket, and one that they end with.
-        script = "\n".join(f"subprocess.Popen({[*app, *kind]!r})"
-                           for kind in kinds)
-        return [self.path, "-c", f"import signal, subprocess\n{script}\n"
-                                 f"signal.pause()"]
+    def commands(self):
+        return [[self.path, str(HERE / "app.py"), *rest] for rest in (
+            [str(self.port), "1"], [f"6:{self.port6}", "1"],
+            [str(self.tls_port), "1", str(self.setting.certificate)],
+            ["0", "1", "", f"{self.home}/socket"])]
 
 
 class Application(HTTPServer):
     """What is behind the servers; it closes no connection."""
 
     name = "application"
-    tls = False
+    cannot = APPLICATION | {"pauses, TLS", "IPv6", "Unix socket"}
 
-    def command(self):
-        return [self.path, str(HERE / "app.py"), str(self.port), "0"]
+    def commands(self):
+        return [[self.path, str(HERE / "app.py"), str(self.port), "0"]]
+
+
+class OpenSSL(Server):
+    """s_server, which the checks of s_server.py start and drive."""
+
+    name, title, mode = "openssl", "openssl s_server", "openssl"
+    cannot = {"pauses", "pauses, TLS", "limit", "reload", "cut",
+              "chunked POST", "HEAD", "Expect, 100", "Expect, refused",
+              "413", "413, TLS", "Basic", "Digest"}
+
+    def find(self):
+        path = shutil.which("openssl")
+        if not path:
+            raise Missing("no openssl here; install it")
+        return path, {}
+
+    def version_command(self):
+        return [self.path, "version"]
+
+    def start(self, limit=None):
+        pass
 
 
 KINDS = {kind.name: kind for kind in (
     Nginx, Httpd, HAProxy, Lighttpd, Caddy, Squid, Connect, Node, Gunicorn,
-    Uvicorn, HTTPServer)}
+    Uvicorn, HTTPServer, OpenSSL)}
 
 
 def certificate(path, openssl="openssl"):

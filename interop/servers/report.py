@@ -20,8 +20,7 @@ ABOUT = {
     "reload": "POSTs that failed: past the close + at the edge.",
     "cut": "Of 20 POSTs, so many were executed twice.",
     "checks": """\
-With the patched clients. "–" is what a server cannot do, or is not configured
-for.""",
+With the patched clients.""",
 }
 HEADING = """\
 HTTP clients against real servers that end idle connections, by
@@ -34,7 +33,8 @@ or a new connection was closed unanswered, which no client can prevent. A
 client that then sends it again fails less, and has some POSTs executed twice:
 stock xmlrpc.client and curl do so, and urllib3 through a proxy. *twice*: the
 server executed it twice. *wrong*: another response than the one to the
-request. The figures are the sums of all trials below.
+request. The figures are the sums of all trials below. *cannot*:
+[why](../servers/README.md#what-a-server-cannot-do); "–": not run.
 """
 
 
@@ -91,11 +91,8 @@ def problems(result, clients):
                     in result.get("checks", {}).items() if told != "ok"]
 
 
-def write(name, result, shown_only):
+def write(name, result):
     """Put a server's result into servers.json; make servers.md of it."""
-    if shown_only:
-        print(markdown({name: result}))
-        return
     told = {}
     if RESULTS.is_file():
         told = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -113,9 +110,9 @@ def markdown(told):
            if "skipped" not in result}
     lines = [HEADING, *table(["client", *FIGURES], totals(run))]
     for part in TRIALS:
-        rows = [[result["title"], *cells(result[part], part)]
-                for result in run.values() if part in result]
-        if rows:
+        rows = [[result["title"], *cells(result, part)]
+                for result in run.values()]
+        if any(part in result for result in run.values()):
             lines += ["", f"## {TITLES[part]}", "", ABOUT[part], "",
                       *table(["server", *CLIENTS], rows)]
     lines += ["", "## Checks", "", ABOUT["checks"], "", *checks(run), "",
@@ -143,18 +140,22 @@ def totals(run):
     return rows
 
 
-def cells(part, name):
+def cells(result, name):
     """Return a cell for each client: what failed, or was done twice."""
     for client in CLIENTS:
-        one = part.get(client)
+        one = result.get(name, {}).get(client)
         if one is None:
-            yield "–"
+            yield absent(result, name)
         elif name == "cut":
             yield one["twice"]
         elif one["past"] or one["edge"]:
             yield f"{one['past']}+{one['edge']}"
         else:
             yield "0"
+
+
+def absent(result, name):
+    return "cannot" if name in result.get("cannot", ()) else "–"
 
 
 def checks(run):
@@ -167,8 +168,8 @@ def checks(run):
     names = [name for name in run if found[name]]
     every = dict.fromkeys(what for name in names for what in found[name])
     return table(["check", *names],
-                 [[what, *(found[name].get(what, "–") for name in names)]
-                  for what in every])
+                 [[what, *(found[name].get(what, absent(run[name], what))
+                          for name in names)] for what in every])
 
 
 def about(result):
