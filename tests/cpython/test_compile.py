@@ -127,7 +127,7 @@ def test_no_tls(tree):
 
 
 def test_interrupted_make_starts_anew(tree):
-    with (mock.patch.object(compile.Objects, "_write_stamp",
+    with (mock.patch.object(Path, "write_text",
                             side_effect=KeyboardInterrupt),
           pytest.raises(KeyboardInterrupt)):
         make(tree)
