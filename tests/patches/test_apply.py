@@ -68,7 +68,7 @@ def test_plain_tree(project, tree, made):
 def test_newer_than_known(project, tmp_path):
     repo = faketree.checkout(tmp_path / "main", (3, 16, 0))
     done = applied(project, repo)
-    assert ("is 3.16.0, newer than 3.15: trying the patches for 3.15"
+    assert ("is CPython 3.16.0, newer than 3.15: trying the patches for 3.15"
             in done.stderr)
 
 

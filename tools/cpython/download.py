@@ -60,11 +60,7 @@ class Suite:
         return f"Debian {self.name}"
 
     def update(self):
-        """Fetch the index; apt keeps an older one if nothing is reachable.
-
-        Raises Unavailable with apt's own reason, such as a signature by a
-        key that the machine does not trust.
-        """
+        """Fetch the index; without a network, apt keeps an older one."""
         self._prepare()
         say(f"reading the index of {self}")
         said = self._apt("apt-get", "update")

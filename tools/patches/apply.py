@@ -4,8 +4,8 @@ A git checkout gets a new branch with one commit per patch, checked out; the
 branch that was checked out stays as it was.  Any other source tree is changed
 in place.
 
-A patch that is there already, as upstream took it, is skipped, which is
-said.  If nothing is left to be done, that is an error: the exit status is 1.
+A patch that the tree has already, as upstream merged it, is skipped with a
+message.  If it has all of them, that is an error: the exit status is 1.
 """
 
 import argparse

@@ -56,11 +56,7 @@ class Patch:
 
     def mail(self):
         """Return the patch as it is stored, in bytes."""
-        try:
-            return self.path.read_bytes()
-        except OSError as exc:
-            raise Failure(f"{self.path} cannot be read: {exc.strerror}; "
-                          f"restore it: git checkout -- patches") from exc
+        return read(self.path)
 
     def diffs(self):
         """Return the list of Diff, one per file, in the patch's order."""
@@ -105,12 +101,20 @@ def split(mail, name="the patch"):
     return mail[:starts[0]], diffs
 
 
+def read(path):
+    """Return the content of a file of patches/, in bytes."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise Failure(f"{path} cannot be read: {exc.strerror}; restore it: "
+                      f"git checkout -- patches") from exc
+
+
 def load(upto=None, *, folder=None, without=()):
     """Return the patches, a list in the order of the file patches/series.
 
-    upto: name of the last patch wanted; Failure lists the names if there is
-    no such patch.  folder: where the series is, instead of patches/.
-    without: names of patches to leave out.
+    upto: name of the last one wanted; folder: where they are, instead of
+    patches/; without: names of those to leave out.
     """
     folder = Path(folder or ROOT / "patches")
     patches = [Patch(name, folder) for name in _names(folder)]
@@ -119,6 +123,8 @@ def load(upto=None, *, folder=None, without=()):
     if upto is not None:
         last = find(upto.removesuffix(".patch"), patches)
         patches = patches[:patches.index(last) + 1]
+    for name in without:
+        find(name, patches)     # fails if there is none
     return leave_out(patches, without)
 
 
@@ -132,11 +138,7 @@ def find(name, patches):
 
 
 def _names(folder):
-    try:
-        listed = (folder / "series").read_text("utf-8").split()
-    except OSError as exc:
-        raise Failure(f"{folder / 'series'} cannot be read: {exc.strerror}; "
-                      f"restore it: git checkout -- {folder.name}") from exc
+    listed = read(folder / "series").decode().split()
     names = [entry[:-len(".patch")] for entry in listed]
     for entry, name in zip(listed, names):
         if (not entry.endswith(".patch") or not valid_name(name)
@@ -235,8 +237,7 @@ class Stack:
     def push(self, patch):
         """Commit *patch* on top and return the commit's id.
 
-        A patch of which the excludes leave nothing gives an empty commit,
-        so that commits and patches correspond.  Raises ApplyFailure, and
+        It is empty if the excludes leave nothing.  Raises ApplyFailure, and
         then the stack is as it was.
         """
         self.stage(patch.mail(), patch.name)
