@@ -176,7 +176,7 @@ use it:   "$(./series python --from {tree} -- '--with-x=a b')" PROGRAM
 
 def test_options_that_need_compiling(fake, capsys):
     assert call("build", "3.15", "--", "--x") == 1
-    assert "is for configure, but nothing is compiled" in capsys.readouterr().err
+    assert "nothing is compiled; add" in capsys.readouterr().err
 
 
 def test_no_demonstration_elsewhere(fake, monkeypatch, capsys):
