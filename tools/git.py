@@ -82,11 +82,9 @@ def command(*args, repo=None, our_tree=True):
 
 def call(*args, repo=None, env=None, stdin=None, our_tree=True):
     """Run git; return CompletedProcess with bytes, whatever its status."""
-    given = {"input": stdin} if stdin is not None else {
-        "stdin": subprocess.DEVNULL}
-    return subprocess.run(
-        command(*args, repo=repo, our_tree=our_tree),
-        env=environment(env), capture_output=True, **given)
+    return subprocess.run(command(*args, repo=repo, our_tree=our_tree),
+                          input=stdin or b"", env=environment(env),
+                          capture_output=True)
 
 
 def git(*args, **kwargs):

@@ -19,7 +19,7 @@ from tools.common import ROOT, Failure
 from tools.git import COMMITTER, call, commit_id, git, repository_of
 from tools.patches.needs import leave_out
 
-_DIFF = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
+_DIFF = re.compile(rb"diff --git (.+)")
 _HUNK = re.compile(rb"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$",
                    re.MULTILINE)
 _NAME = re.compile(r"(?!.*\.patch$)[a-z0-9][a-z0-9.-]*")
@@ -83,13 +83,12 @@ def split(mail, name="the patch"):
 
     Raises Failure for a patch that renames, or that quotes a path.
     """
-    starts = [match.start() for match in _DIFF.finditer(mail)]
-    if not starts:
+    head, *texts = re.split(rb"^(?=diff --git )", mail, flags=re.MULTILINE)
+    if not texts:
         raise Failure(f"{name} contains no diff; restore it or remove it "
                       f"from the list in patches/series")
     diffs = []
-    for start, end in zip(starts, starts[1:] + [len(mail)]):
-        text = mail[start:end]
+    for text in texts:
         named = _DIFF.match(text).group(1)
         half = len(named) // 2
         if named != b"a" + named[1:half] + b" b" + named[1:half]:
@@ -98,7 +97,7 @@ def split(mail, name="the patch"):
         header = _HUNK.split(text, maxsplit=1)[0]
         diffs.append(Diff(os.fsdecode(named[2:half]), text,
                           b"\nnew file mode " in header))
-    return mail[:starts[0]], diffs
+    return head, diffs
 
 
 def read(path):
@@ -347,12 +346,11 @@ def _essence(paths):
 
 def _hunk(mail, path, start):
     """Return, for people, the hunk of *path* at old line *start*."""
-    for diff in split(mail)[1]:
-        if diff.path != path:
-            continue
-        for number, match in enumerate(_HUNK.finditer(diff.text), 1):
-            if int(match.group(1)) == start:
-                return f"hunk {number} ({os.fsdecode(match.group().strip())})"
+    found = [match for diff in split(mail)[1] if diff.path == path
+             for match in _HUNK.finditer(diff.text)]
+    for number, match in enumerate(found, 1):
+        if int(match.group(1)) == start:
+            return f"hunk {number} ({os.fsdecode(match.group().strip())})"
     return f"line {start}"
 
 
