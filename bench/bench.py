@@ -1,4 +1,4 @@
-"""Stock and patched measured beside each other, and beside other clients.
+"""Measure stock and patched beside each other, and beside other clients.
 
   ./series bench                      all parts, in about four minutes
   ./series bench 3.14 --part cost     one part, on that line
@@ -13,12 +13,13 @@ The parts are:
   posts   POSTs after the server has closed an idle connection
 
 The clients take turns in rounds, against a server in another process, and
-each response is checked.  Use an idle machine; what else used a processor is
-reported.  Tables are printed; bench/results gets them as LINE.md, the samples
-as LINE.json, and plots.  A run of some parts replaces only those.  Other
-clients come from PyPI into the cache; one that cannot be had is left out.
+each response is checked.  Use an idle machine: the report warns if others use
+the processor.  Tables are printed, and written to bench/results/LINE.md, with
+the samples in LINE.json and plots beside it.  A run of some parts replaces
+only those.  Other clients are fetched from PyPI into the cache; one that
+cannot be fetched is left out.
 
-The status is 1 if a goal is missed that does not depend on the machine's
+The exit status is 1 if a goal is missed that does not depend on the machine's
 speed: system calls, memory of an idle connection, each POST exactly once.
 """
 
@@ -46,7 +47,8 @@ def add_arguments(parser):
                         help="3.13, 3.14 or 3.15 (default: the newest that "
                              "can be had), built if need be")
     parser.add_argument("--part", action="append", choices=parts.PARTS,
-                        help="measure only this; may be given again")
+                        help="measure only this; can be given more than "
+                             "once")
     parser.add_argument("--rounds", type=int, metavar="N",
                         help=f"turns of each client (default: "
                              f"{parts.FULL.rounds}); more take longer and "

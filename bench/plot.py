@@ -30,9 +30,7 @@ def lines(axes, title, series, x, y, ticks=None):
         axes.set_xticks(list(ticks), ticks.values())
         axes.minorticks_off()
     axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set(title=title, xlabel=x, ylabel=y)
     axes.legend(frameon=False, fontsize=8)
 
 

@@ -17,16 +17,17 @@ PATCHES = "tools.patches."
 # status.  Where a module serves several verbs, args.verb tells which, and
 # DESCRIPTIONS has what --help says of each; else it is the module's own text.
 VERBS = {
-    "build": (BUILD, "get a CPython, apply the series, prove it"),
+    "build": (BUILD, "build a CPython with the series, try it out"),
     "python": (BUILD, "print the path of a patched interpreter"),
     "tree": (BUILD, "print the path of a working tree to edit"),
-    "test": ("tools.suites.test", "run the regression suite, then tests/"),
-    "venv": ("tools.interpreters.venv", "make a virtual environment with it"),
+    "test": ("tools.suites.test", "run CPython's tests, and this project's"),
+    "venv": ("tools.interpreters.venv",
+             "make a virtual environment with the patched modules"),
     "apply": (PATCHES + "apply", "apply the series to a checkout or tree"),
     "refresh": (PATCHES + "refresh", "rewrite patches/ from a working tree"),
     "status": (PATCHES + "status", "show which patch applies to which line"),
     "export": (PATCHES + "export", "write the series as mails for git am"),
-    "demo": (BUILD, "stock and patched against a server that hangs up"),
+    "demo": (BUILD, "POST to a server that hangs up, stock and patched"),
     "bench": ("bench.bench", "measure stock, patched and other clients"),
 }
 
@@ -35,7 +36,8 @@ CONFIGURING = ("build", "python")
 
 DESCRIPTION = """\
 A series of patches that makes persistent connections safe in CPython's
-http.client, and in what is built on it.  ./series VERB --help tells the rest.
+http.client, and in what is built on it.  ./series VERB --help explains a verb.
+A line is a version of CPython that the series supports: 3.13, 3.14 or 3.15.
 """
 
 
@@ -44,7 +46,8 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         prog="series", description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True,
+                                  title="verbs")
     for verb, (module_name, text) in VERBS.items():
         module = importlib.import_module(module_name)
         told = getattr(module, "DESCRIPTIONS", {verb: module.__doc__})

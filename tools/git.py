@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tools.common import ROOT, Failure
+from tools.common import ROOT, Failure, need_program
 
 # What is overridden for every command; the values are git's own defaults.
 STEADY = {
@@ -71,7 +71,7 @@ def environment(extra=None):
 
 def command(*args, repo=None, our_tree=True):
     """Return the argv of a git command in *repo*, configuration fixed."""
-    argv = ["git"]
+    argv = [need_program("git")]
     if repo is not None:
         argv += ["-C", os.fspath(repo)]
     settings = {**STEADY, **(OUR_TREE if our_tree else {})}
@@ -82,11 +82,9 @@ def command(*args, repo=None, our_tree=True):
 
 def call(*args, repo=None, env=None, stdin=None, our_tree=True):
     """Run git; return CompletedProcess with bytes, whatever its status."""
-    given = {"input": stdin} if stdin is not None else {
-        "stdin": subprocess.DEVNULL}
-    return subprocess.run(
-        command(*args, repo=repo, our_tree=our_tree),
-        env=environment(env), capture_output=True, **given)
+    return subprocess.run(command(*args, repo=repo, our_tree=our_tree),
+                          input=stdin or b"", env=environment(env),
+                          capture_output=True)
 
 
 def git(*args, **kwargs):
@@ -105,12 +103,9 @@ def line(*args, **kwargs):
 def complaint(done):
     """Return the first line with which a failed git says why."""
     said = os.fsdecode(done.stderr.strip() or done.stdout.strip())
-    lines = [text.strip() for text in said.splitlines() if text.strip()]
-    for text in lines:
-        for prefix in ("fatal: ", "error: "):
-            if text.startswith(prefix):
-                return text[len(prefix):]
-    return lines[0] if lines else f"exit status {done.returncode}"
+    why = re.search(r"^\s*(?:fatal|error): (.+)", said, re.MULTILINE)
+    return why[1] if why else (said or f"status {done.returncode}"
+                               ).splitlines()[0]
 
 
 def identity(kind, repo=None):

@@ -20,21 +20,17 @@ _PATIENCE = 180
 
 
 def environment():
-    """Return the environment for a Python that is to be asked only.
-
-    Without what would lead it astray, and it is to leave no bytecode beside
-    the modules that it imports.
-    """
+    """Return the environment for a Python that is to be asked only."""
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith(("PYTHON", "__PYVENV_LAUNCHER__"))}
+    # None beside the modules that it imports.
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def install(python, interpreter):
-    """Install pip into a virtual environment.
+    """Install pip into the virtual environment of *python*, a Path.
 
-    python: its interpreter's Path; interpreter: the Interpreter that it was
-    made from.  Raises Failure if no pip can be had.
+    interpreter: the venv.Interpreter that it was made from.
     """
     version = "%d.%d" % interpreter.version[:2]
     problem = _call(python, "-IB", "-m", "ensurepip", "--upgrade",
@@ -55,11 +51,10 @@ def install(python, interpreter):
 
 
 def install_into(folders, python, version):
-    """Install wheels of packages, and what they need, into folders.
+    """Install wheels of packages, and what they need, into {name: folder}.
 
-    folders: {name: Path}; python: path of the interpreter that they are
-    for, of which nothing is changed; version: its version, (3, 15).
-    Returns {name: why it could not be done}.
+    python: path of the interpreter that they are for, which is not changed;
+    version: its version, (3, 15).  Returns {name: why that failed}.
     """
     with tempfile.TemporaryDirectory(prefix="series-") as scratch:
         pip = _fetch("%d.%d" % version[:2], scratch)

@@ -178,8 +178,8 @@ def test_gone_from_the_archive(fake):
     assert str(caught.value) == (
         "no packages of CPython 3.15 from Debian's archive (Debian sid: "
         "Failed to fetch http://debian.example/debian/pool/"
-        "libc6_1-1_amd64.deb 404 Not Found); name a source tree or checkout "
-        "to compile: ./series build 3.15 --from DIR")
+        "libc6_1-1_amd64.deb 404 Not Found); correct this, or compile a "
+        "source tree or checkout: ./series build 3.15 --from DIR")
 
 
 @pytest.mark.parametrize("program, package", [

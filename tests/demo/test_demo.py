@@ -1,6 +1,5 @@
 """./series demo, with interpreters that behave as patched ones must not."""
 
-import argparse
 import contextlib
 import re
 import select
@@ -214,12 +213,6 @@ def test_only_whole_posts_count():
 
 
 # The command line.
-
-@pytest.mark.parametrize("count", ["0", "1001", "x"])
-def test_bad_count(count):
-    with pytest.raises(argparse.ArgumentTypeError, match="cannot be done"):
-        demo.count(count)
-
 
 @pytest.mark.parametrize("python, message", [
     ("/no/such", "stock interpreter /no/such cannot be started: No such"),

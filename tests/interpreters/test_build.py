@@ -108,7 +108,7 @@ def test_build_of_a_series_that_does_not_help(fake, monkeypatch, capsys):
     assert cli.main(["build"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert "does not keep its promise" in err
+    assert "lost or repeated a POST" in err
 
 
 def test_no_line_can_be_had(fake, capsys):
@@ -118,7 +118,7 @@ def test_no_line_can_be_had(fake, capsys):
     assert out == ""
     assert err == ("series: no packages of CPython 3.15 from Debian's archive"
                    " (there is no apt here, as on macOS, Fedora or in some "
-                   "containers); name a source tree or checkout to compile: "
+                   "containers); correct this, or compile a source tree or checkout: "
                    "./series build 3.15 --from DIR\n")
 
 
@@ -167,7 +167,7 @@ use it:   "$(./series python --from {tree} -- '--with-x=a b')" PROGRAM
 
 def test_options_that_need_compiling(fake, capsys):
     assert cli.main(["build", "3.15", "--", "--x"]) == 1
-    assert "could use arguments for configure; add" in capsys.readouterr().err
+    assert "nothing is compiled; add" in capsys.readouterr().err
 
 
 def test_no_demonstration_elsewhere(fake, monkeypatch, capsys):

@@ -83,8 +83,8 @@ def test_plain_tree(project, tree, made):
 
 def test_newer_than_known(project, tree):
     faketree.set_version(tree, 3, 16, 0)
-    assert ("is 3.16.0, newer than 3.15: trying the patches for 3.15"
-            in applied(project, tree).stderr)
+    assert ("is CPython 3.16.0, newer than 3.15: trying the patches for "
+            "3.15" in applied(project, tree).stderr)
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -41,7 +41,7 @@ def test_left_out(needing, repo):
 @pytest.mark.parametrize("without, said", [
     (["probe"], "probe cannot be left out alone, as others stand on it; "
      "leave these out, too: --without probe-everywhere"),
-    (["none"], "there is no patch none to leave out; the series has: "
+    (["none"], "there is no patch none; the series has: "
      "skip-interim, probe, probe-everywhere"),
     (faketree.NAMES, "nothing is left of the series; leave out less"),
 ])
@@ -61,7 +61,7 @@ def test_status(needing, repo, call):
     code, out = call(status, "--tree", repo, "--patches", needing / "patches")
     assert code == 0
     assert out.endswith("""
-patch             stands on, and on what that stands on
+patch             needs these, and what they need
 probe-everywhere  probe
 --without can leave out, alone: skip-interim, probe-everywhere
 """)

@@ -60,11 +60,7 @@ class Suite:
         return f"Debian {self.name}"
 
     def update(self):
-        """Fetch the index; apt keeps an older one if nothing is reachable.
-
-        Raises Unavailable with apt's own reason, such as a signature by a
-        key that the machine does not trust.
-        """
+        """Fetch the index; without a network, apt keeps an older one."""
         self._prepare()
         say(f"reading the index of {self}")
         said = self._apt("apt-get", "update")
@@ -133,7 +129,8 @@ class Suite:
         (self.place / "archive.sources").write_text("".join(
             f"{name}: {value}\n" for name, value in fields.items()))
 
-    def _options(self):
+    def _apt(self, program, *args, cwd=None):
+        """Run apt; return what it says; Unavailable if it fails."""
         options = {
             "Dir::Etc::SourceList": self.place / "archive.sources",
             "Dir::Etc::SourceParts": os.devnull,
@@ -152,14 +149,9 @@ class Suite:
             # Only root is affected: apt's own user cannot write here.
             "APT::Sandbox::User": "root",
         }
-        argv = ["-qq", "-c", self.place / "hooks.conf"]
-        for name, value in options.items():
-            argv += ["-o", f"{name}={value}"]
-        return argv
-
-    def _apt(self, program, *args, cwd=None):
-        """Run apt; return what it says; Unavailable if it fails."""
-        done = run([need_apt(program), *self._options(), *args],
+        done = run([need_apt(program), "-qq", "-c", self.place / "hooks.conf",
+                    *(word for name, value in options.items()
+                      for word in ("-o", f"{name}={value}")), *args],
                    env=_environment(), check=False,
                    cwd=cwd or self.place / "none")
         said = done.stdout + done.stderr

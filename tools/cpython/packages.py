@@ -1,4 +1,4 @@
-"""A CPython from the binary packages of Debian's archive, in a folder.
+"""A CPython from Debian's archive, in a folder: binary packages, or source.
 
 What is in the folder is described in stock.py.
 """
@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from tools import git
@@ -25,10 +26,9 @@ MACHINE = ("lib-dynload", "config-*")
 
 
 def load(place, debug):
-    """Return what base.json tells if *place* is whole, else None.
+    """Return what base.json tells, for stock.Base, if *place* is whole.
 
-    debug: without the debug interpreter it is not.  Told are "version" and
-    "origin", as stock.Base has them.
+    debug: without the debug interpreter it is not.
     """
     try:
         told = json.loads((place / "base.json").read_text("utf-8"))
@@ -47,7 +47,6 @@ def make(place, line, debug):
     """Fetch and unpack the packages of *line*; return what load() would.
 
     What was in *place* goes, once all is fetched, except the source.
-    Raises Unavailable if there are none, or Failure.
     """
     root = place / "root"
     # Until they are unpacked: another one may remove what is older than its.
@@ -90,8 +89,8 @@ def _fetch(line, debug):
         raise Unavailable(
             f"no packages of CPython {line} from Debian's archive "
             f"({exc.what})",
-            f"name a source tree or checkout to compile: ./series build "
-            f"{line} --from DIR") from exc
+            f"correct this, or compile a source tree or checkout: "
+            f"./series build {line} --from DIR") from exc
 
 
 def _relocate(root, line):
@@ -161,3 +160,30 @@ def _write_stamp(place, **told):
     fresh.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     fresh.rename(place / "base.json")
     return told
+
+
+def fetch_source(line, folder):
+    """Make *folder* of the newest source of *line* that can be had.
+
+    Returns (version, origin for people).
+    """
+    package = f"python{line}"
+    try:
+        with download.using_cache():
+            suite, version = download.newest(package, OLDEST, "deb-src")
+            tarball = suite.fetch_source(cache_dir() / "sources" / package,
+                                         package, version)
+            say(f"unpacking the source of CPython {version}")
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                top = Path(scratch) / "top"
+                top.mkdir()
+                run([need_program("tar"), "--extract", "--file", tarball,
+                     "--strip-components=1", "--no-same-owner",
+                     f"--directory={top}"])
+                top.rename(folder)
+    except Unavailable as exc:
+        raise Unavailable(
+            f"the source of CPython {line} cannot be had ({exc.what})",
+            "correct this, or name a source tree or checkout: --from DIR"
+        ) from exc
+    return version, f"source package {version} of {suite}"

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tools import git
 from tools.common import LINES, Failure, build_dir, trouble
-from tools.cpython import compile, packages, sources
+from tools.cpython import compile, packages
 from tools.cpython.trees import Tree
 from tools.cpython.worktrees import belongs, commit_base, move
 from tools.places import alone_in, copy, link, remove
@@ -55,10 +55,9 @@ class Base:
     def interpreter_at(self, commit, name, *, debug=False):
         """Return the Path of an interpreter with the library of *commit*.
 
-        commit: a revision of the repository; name: the interpreter's folder
-        below place ("stock", "patched"...), which is made or moved to
-        *commit*, whatever was changed in it by hand; debug: the build with
-        assertions and reference counts.  Raises Failure.
+        name: its folder below place ("stock", "patched"...), which is made
+        or moved to *commit*, whatever was changed in it by hand; debug: the
+        build with assertions and reference counts.
         """
         with alone_in(self.place):
             wanted = git.commit_id(self.repo, commit)
@@ -70,8 +69,7 @@ class Base:
             return self._furnish(tree, debug)
 
     def _no_start(self, python):
-        """Return why *python* is not one of this version with TLS, or None.
-        """
+        """Return None if *python* is of this version, with TLS, or why."""
         return trouble([python, "-I", "-c", _CHECK],
                        ".".join(self.version.split(".")[:2]))
 
@@ -155,12 +153,11 @@ class TreeBase(Base):
 def get(line=None, *, debug=False, named=None, configure=None, fresh=False):
     """Return the Base of a CPython line, fetched or built if need be.
 
-    line: as "3.15"; None for the newest, or that of *named*.  debug: see
-    that there is a debug interpreter.  named: a folder with CPython's
-    source, to compile; None for Debian's archive.  configure: arguments for
-    configure, to compile the archive's source; None for its binary
-    packages.  fresh: make it anew, of what can be had by now.  Raises
-    Unavailable if it cannot be had, Failure if something else is wrong.
+    line: as "3.15"; None for the newest, or that of *named*.  debug: with a
+    debug interpreter.  named: a folder with CPython's source, to compile;
+    None for Debian's archive.  configure: arguments for configure, to
+    compile the archive's source; None for its binary packages.  fresh: make
+    it anew.  Raises Unavailable if it cannot be had.
     """
     if named is not None:
         return _from_named(line, named, configure or (), fresh)
@@ -173,9 +170,8 @@ def get(line=None, *, debug=False, named=None, configure=None, fresh=False):
 def source_tree(line="3.13", *, named=None):
     """Return the Path of a whole source tree of *line*, build/LINE/source.
 
-    A git repository whose tag base is the stock tree.  It is made from the
-    archive's source package or the folder *named*; if it is there, it is
-    returned as it is.  Raises Unavailable if there is no source, or Failure.
+    It is a git repository with the stock tree at the tag base, made of the
+    archive's source package or the folder *named*, unless it is there.
     """
     with alone(line):
         place = build_dir() / line
@@ -186,7 +182,7 @@ def source_tree(line="3.13", *, named=None):
         fresh = place / ".source.new"
         remove(fresh)
         if named is None:
-            version, origin = sources.fetch(line, fresh)
+            version, origin = packages.fetch_source(line, fresh)
             _init(fresh / ".git", fresh, f"CPython {version}\n\n{origin}",
                   force=True)
         else:

@@ -1,4 +1,4 @@
-"""A CPython with the series: get one, apply the patches, prove it."""
+"""A CPython with the series: get one, apply the patches, try it out."""
 
 import hashlib
 import shlex
@@ -14,38 +14,39 @@ from tools.places import alone_in
 
 DESCRIPTIONS = {
     "build": """\
-A CPython with the series: get one, apply the patches, prove it.
+Build a CPython with the series, and try it out.
 
-  ./series build            the newest line of CPython
-  ./series build 3.14       that line
+  ./series build            the newest line, CPython 3.15
+  ./series build 3.14       the line 3.14
   ./series build --from DIR compile the source tree or checkout DIR
   ./series build 3.13 --from-source -- --prefix=$HOME/py
-                            compile the source of 3.13; make install in the
-                            folder of the interpreter then installs it
+                            compile the source of 3.13; to install it, run
+                            make install in the folder of the interpreter
   ./series build --without redirect-reuse
-                            leave out that patch; made beside the other one
+                            leave out that patch; the interpreter gets a
+                            folder of its own
 
-LINE comes as binary packages of Debian's archive, through apt; nothing is
-installed.  All of it is below build/, where build/LINE/source is the working
-tree to edit and nothing else is precious.  A demonstration, the stock
-interpreter and the patched one against a server that hangs up, ends it.
+Binary packages come from Debian's archive, through apt; nothing is installed.
+All files are below build/.  Only build/LINE/source, from ./series tree, can
+hold work of yours; the rest can be removed and built again.  The last step is
+./series demo.
 """,
     "python": """\
 Print the path of the interpreter that ./series build makes.
 
   "$(./series python)" PROGRAM      run something with it
 
-It is built first if it is not there, or is not up to date.  Its path is all
-that goes to stdout; if it cannot be had, nothing does.
+It is built first if it is missing or out of date.  Only its path is written
+to stdout; if it cannot be built, nothing is.
 """,
     "tree": """\
-Print the path of a working tree: the source with the series as commits.
+Print the path of a working tree: CPython's source, the series as commits.
 
   cd "$(./series tree)"
 
-It is build/LINE/source, on the branch series, with one commit per patch upon
-the tag base; ./series refresh writes patches/ from these commits.  Once made,
-it is left as it is: it is the one place below build/ with work of yours.
+The tree is build/LINE/source.  Its branch series has one commit per patch
+after the tag base; ./series refresh writes patches/ from these commits.  A
+tree that exists is left as it is, since it may hold work of yours.
 """,
     "demo": demo.__doc__,
 }
@@ -53,14 +54,11 @@ it is left as it is: it is the one place below build/ with work of yours.
 
 def add_arguments(parser):
     verb = parser.prog.split()[-1]
-    default = ("the oldest, as a patch that fits that one fits most"
+    default = ("the oldest; its patches fit the others best"
                if verb == "tree" else "the newest")
     parser.add_argument("line", nargs="?", metavar="LINE", type=known_line,
                         help=f"{', '.join(LINES)} (default: {default})")
     if verb == "demo":
-        parser.add_argument("--count", type=demo.count, default=demo.COUNT,
-                            metavar="N", help="POSTs per way to end a "
-                            "connection (default: %(default)s)")
         return
     parser.add_argument("--from", dest="named", metavar="DIR",
                         help="use CPython's source in the folder DIR, which "
@@ -86,35 +84,33 @@ def run(args):
         return 0
     if args.verb == "demo":
         base, python = patched(args.line)
-        return demo.demonstrate(base.interpreter_at("base", "stock"), python,
-                                args.count)
-    configure = _configure(args)
-    if args.verb == "python":
-        _, python = patched(args.line, named=args.named, configure=configure,
-                            without=args.without)
-        print(python)
-        return 0
-    return _build(args, configure)
+        return demo.demonstrate(base.interpreter_at("base", "stock"), python)
+    base, python = patched(args.line, named=args.named,
+                           configure=_configure(args), without=args.without,
+                           fresh=args.verb == "build" and args.fresh)
+    if args.verb == "build":
+        return _try_out(args, base, python)
+    print(python)
+    return 0
 
 
 def _configure(args):
     """Return the arguments for configure; None if nothing is compiled."""
     if args.from_source or args.named is not None:
         return args.configure or []
-    if args.configure is not None:
-        raise Failure("nothing is compiled that could use arguments for "
-                      "configure; add --from-source or --from DIR")
+    if args.configure:
+        raise Failure(f"{shlex.join(args.configure)} is for configure, but "
+                      f"nothing is compiled; add --from-source or --from DIR")
     return None
 
 
-def _build(args, configure):
-    base, python = patched(args.line, named=args.named, configure=configure,
-                           fresh=args.fresh, without=args.without)
+def _try_out(args, base, python):
     unchanged = base.interpreter_at("base", "stock")
     if not demo.POSSIBLE:
         say(demo.IMPOSSIBLE)
     elif demo.demonstrate(unchanged, python):
-        say(f"the series does not keep its promise in {python}; see above")
+        say(f"{python} lost or repeated a POST, or did not run TLS; see "
+            f"above")
         if not args.without:    # which can be why
             return 1
     count = len(load(without=args.without))
@@ -133,11 +129,10 @@ def _build(args, configure):
 
 
 def patched(line=None, *, without=(), **options):
-    """Return (Base, Path of the interpreter with the whole series).
+    """Return (Base, Path of the interpreter with the series), up to date.
 
     without: names of patches to leave out; it has a folder of its own then.
-    Both are made if they are not there or the series has changed since.
-    The others are those of stock.get().  Raises Failure.
+    The others are those of stock.get().
     """
     patches = load(without=without)
     base = stock.get(line, **options)
@@ -151,8 +146,7 @@ def patched(line=None, *, without=(), **options):
 
 
 def tip(base, patches):
-    """Return the commit of *patches* upon *base*, made if it is not there.
-    """
+    """Return the commit of *patches* upon *base*, made if need be."""
     # A ref of its own keeps it, and says that it is there.
     start = git.commit_id(base.repo, "base")
     ref = f"refs/series/{start}/{digest(patches)}"
@@ -168,9 +162,8 @@ def tip(base, patches):
 def working_tree(line=None, named=None):
     """Return the Path of a source tree with the series as commits to edit.
 
-    It is build/LINE/source, on the branch series, one commit per patch upon
-    the tag base.  Once there, it is left as it is.  Without *line* and
-    *named* it is of the oldest line.  Raises Failure.
+    See what DESCRIPTIONS says of it.  Without *line* and *named* it is of
+    the oldest line.
     """
     line = line or (Tree(named).line if named else LINES[0])
     source = stock.source_tree(line, named=named)

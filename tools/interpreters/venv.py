@@ -1,4 +1,4 @@
-"""A virtual environment in which the patched modules come first.
+"""Make a virtual environment in which the patched modules come first.
 
   ./series venv DIR                       of the interpreter that ./series
                                           python prints, built if need be
@@ -55,8 +55,7 @@ _PATIENCE = 60      # seconds for an interpreter to start
 
 def add_arguments(parser):
     parser.add_argument("dir", metavar="DIR",
-                        help="the folder to make; it may be there if it is "
-                             "empty")
+                        help="a new or empty folder")
     parser.add_argument("--python", metavar="PYTHON",
                         help="the CPython to use, without the series "
                              "(default: the one with the series that "
@@ -195,19 +194,13 @@ def _modules(interpreter, folder, without):
 @contextlib.contextmanager
 def _all_or_nothing(top):
     """Remove what was made if something fails, or is interrupted."""
-    new = None
-    for path in (top, *top.parents):
-        if os.path.lexists(path):
-            break
-        new = path
+    new = [path for path in (*reversed(top.parents), top)
+           if not os.path.lexists(path)]
     try:
         yield
     except BaseException:
-        if new is not None:
-            remove(new)
-        elif top.is_dir():
-            for path in top.iterdir():
-                remove(path)
+        for path in new[:1] or top.iterdir():
+            remove(path)
         raise
 
 

@@ -7,8 +7,8 @@ in place.
 If http.client is that of CPython's main, patches/main/ has variants of some
 patches, which is said; they could not be tried on main itself.
 
-A patch that is there already, as upstream took it, is skipped, which is
-said.  If nothing is left to be done, that is an error: the exit status is 1.
+A patch that the tree has already, as upstream merged it, is skipped with a
+message.  If it has all of them, that is an error: the exit status is 1.
 """
 
 import argparse

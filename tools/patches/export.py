@@ -1,13 +1,12 @@
-"""Write the series as mails for one line, ready to be submitted.
+"""Write the series as mails for one line, ready to submit.
 
-The patches in DIR apply to that line with "git am DIR/*.patch", numbered
-so that this takes them in order, and have three lines of context again,
-whatever patches/ has.  LINE is the newest, unless it or a checkout is named.
-The author is the one that git's configuration names.
+The patches in DIR apply to that line with "git am DIR/*.patch".  Their
+numbers give the order, and they have three lines of context, even where
+patches/ has fewer.  The author is the user.name that git is configured with.
 
 Beside each patch is the text of its pull request (*.pr.md), and of its
 issue where there is none yet (*.issue.md).  0000-order.md says in which
-order to submit them; 0000-cover-letter.txt is for all of them.
+order to submit them; 0000-cover-letter.txt introduces all of them.
 
 With --dep3, DIR is a quilt series for a package instead: patches with DEP-3
 headers, and the file series.
@@ -37,9 +36,10 @@ _ITEM = re.compile(rb"^\.\. ([a-z-]+)\n\n\* .*\n(?:  .*\n)*\n?", re.MULTILINE)
 def add_arguments(parser):
     parser.add_argument("dir", metavar="DIR", help="a new or empty folder")
     parser.add_argument("line", metavar="LINE", nargs="?", type=known_line,
-                        help="the line to export for")
+                        help="3.13, 3.14 or 3.15 (default: the newest)")
     parser.add_argument("--tree", metavar="CHECKOUT",
-                        help="export for this checkout or source tree")
+                        help="instead of a line, export for this checkout "
+                        "or source tree")
     parser.add_argument("--upto", metavar="NAME",
                         help="the last patch to export (default: all)")
     needs.add_argument(parser)
@@ -67,8 +67,12 @@ def run(args):
                         lambda _: sender.encode("ascii"), mail, count=1,
                         flags=re.MULTILINE)
                  for mail in _mails(patches, target)]
-    write = _quilt if args.dep3 else _submission
-    files = write(patches, mails, author, version)
+    if args.dep3:
+        files = {f"{patch.name}.patch": _dep3(mail, author)
+                 for patch, mail in zip(patches, mails)}
+        files["series"] = "".join(f"{name}\n" for name in files).encode()
+    else:
+        files = _submission(patches, mails, author, version)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -85,7 +89,7 @@ def _target(args, patches):
     """Give (Target, its version for people)."""
     if args.tree:
         if args.line:
-            raise Failure("name a line or a checkout, not both")
+            raise Failure("both LINE and --tree are given; leave out one")
         with targets.named(args.tree, patches) as target:
             yield target, target.origin
         return
@@ -163,24 +167,13 @@ def _cover(texts, patches, told, version):
 
 def _text(path, **fields):
     """Return a text of patches/pr/, with the fields in braces filled in."""
-    try:
-        text = path.read_text("utf-8")
-    except OSError as exc:
-        raise Failure(f"{path} cannot be read: {exc.strerror}; restore it "
-                      f"or write it") from exc
+    text = series.read(path).decode()
     return (text.format(**fields) if fields else text).encode(
         "utf-8", "surrogateescape")
 
 
-def _quilt(patches, mails, author, version):
-    """Return {name: content} of a quilt series with DEP-3 headers."""
-    files = {f"{patch.name}.patch": _dep3(mail, author)
-             for patch, mail in zip(patches, mails)}
-    files["series"] = "".join(f"{name}\n" for name in files).encode()
-    return files
-
-
 def _dep3(mail, author):
+    """Return the patch with DEP-3 headers."""
     headers, message = series.metadata(mail)
     lines = message.decode("utf-8", "surrogateescape").splitlines()
     issue = re.match(r"gh-(\d+): ", headers["Subject"])

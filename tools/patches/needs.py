@@ -44,13 +44,9 @@ def closure(nearest):
 
 def leave_out(patches, without):
     """Return *patches* without those named; Failure if one has to stay."""
-    names = [patch.name for patch in patches]
     kept = [patch for patch in patches if patch.name not in without]
     stands_on = closure(read(patches[0].folder))
     for name in without:
-        if name not in names:
-            raise Failure(f"there is no patch {name} to leave out; the "
-                          f"series has: {', '.join(names)}")
         standing = [patch.name for patch in kept
                     if name in stands_on.get(patch.name, ())]
         if standing:
@@ -72,8 +68,7 @@ def described(patches):
             for name, names in nearest.items()]
     needed = {one for names in nearest.values() for one in names}
     free = [patch.name for patch in patches if patch.name not in needed]
-    rows.append(textwrap.fill(f"--without can leave out, alone: "
-                              f"{', '.join(free)}", 79,
-                              break_on_hyphens=False))
-    heading = "patch".ljust(width) + "stands on, and on what that stands on"
-    return "\n".join(["", heading, *rows, ""])
+    return "\n".join([
+        "", f"{'patch'.ljust(width)}needs these, and what they need", *rows,
+        textwrap.fill(f"--without can leave out, alone: {', '.join(free)}",
+                      79, break_on_hyphens=False), ""])

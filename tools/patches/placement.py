@@ -50,12 +50,11 @@ def _function(header):
 
 def hunks(text):
     """Yield (header's text, old lines in bytes) of each hunk of a diff."""
-    starts = list(_HEADER.finditer(text))
-    ends = [match.start() for match in starts[1:]] + [len(text)]
-    for match, end in zip(starts, ends):
-        lines = text[match.end() + 1:end].splitlines(keepends=True)
-        yield match.group(1), b"".join(
-            line[1:] for line in lines if line[:1] in (b" ", b"-"))
+    parts = _HEADER.split(text)
+    for header, body in zip(parts[1::2], parts[2::2]):
+        yield header, b"".join(
+            line[1:] for line in body[1:].splitlines(keepends=True)
+            if line[:1] in (b" ", b"-"))
 
 
 def context(text):

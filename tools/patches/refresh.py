@@ -1,22 +1,21 @@
 """Rewrite patches/ and the views from the commits of a working tree.
 
 The working tree is build/LINE/source, as ./series tree LINE makes it.  Each
-commit after the stock one is a patch.  A commit is known by its subject; one
-that is new, or whose subject changed, says which patch it is in a line of
-its message:
+commit after the tag base is a patch.  The subject tells which one.  A commit
+that is new, or has a new subject, needs a line in its message with the name:
 
     Patch: NAME
 
-That line is only for here: it is not stored, as the file's name says it,
-and never gets upstream.  To change a patch: edit in the working tree, then
+The line is not stored, so that it never gets upstream.  To change a patch,
+edit the working tree, then
 
     git commit -a --fixup :/SUBJECT
     git rebase -i --autosquash base
     ./series refresh
 
-Every patch is stored with as much context, file by file, as lets it apply
-to every line that is at hand below build/.  If one no longer takes it,
-nothing is written.
+For each file, the patch gets the most context with which it applies to all
+lines that are below build/.  If it does not apply to one of them, nothing is
+written.
 """
 
 import argparse
@@ -60,8 +59,7 @@ def run(args):
         changes.update(views.changes(args.project, patches))
         report = _report(patches, old)
     write(changes)
-    for text in report:
-        print(text)
+    print("\n".join(report))
     print(f"{len(changes)} files written; applies to: "
           f"{', '.join(target.title for target in found)}")
     for line, why in missing:

@@ -19,7 +19,7 @@ from tools.common import ROOT, Failure
 from tools.git import COMMITTER, call, commit_id, git, repository_of
 from tools.patches.needs import leave_out
 
-_DIFF = re.compile(rb"^diff --git (.+)$", re.MULTILINE)
+_DIFF = re.compile(rb"diff --git (.+)")
 _HUNK = re.compile(rb"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$",
                    re.MULTILINE)
 _NAME = re.compile(r"(?!.*\.patch$)[a-z0-9][a-z0-9.-]*")
@@ -56,11 +56,7 @@ class Patch:
 
     def mail(self):
         """Return the patch as it is stored, in bytes."""
-        try:
-            return self.path.read_bytes()
-        except OSError as exc:
-            raise Failure(f"{self.path} cannot be read: {exc.strerror}; "
-                          f"restore it: git checkout -- patches") from exc
+        return read(self.path)
 
     def diffs(self):
         """Return the list of Diff, one per file, in the patch's order."""
@@ -87,13 +83,12 @@ def split(mail, name="the patch"):
 
     Raises Failure for a patch that renames, or that quotes a path.
     """
-    starts = [match.start() for match in _DIFF.finditer(mail)]
-    if not starts:
+    head, *texts = re.split(rb"^(?=diff --git )", mail, flags=re.MULTILINE)
+    if not texts:
         raise Failure(f"{name} contains no diff; restore it or remove it "
                       f"from the list in patches/series")
     diffs = []
-    for start, end in zip(starts, starts[1:] + [len(mail)]):
-        text = mail[start:end]
+    for text in texts:
         named = _DIFF.match(text).group(1)
         half = len(named) // 2
         if named != b"a" + named[1:half] + b" b" + named[1:half]:
@@ -102,15 +97,23 @@ def split(mail, name="the patch"):
         header = _HUNK.split(text, maxsplit=1)[0]
         diffs.append(Diff(os.fsdecode(named[2:half]), text,
                           b"\nnew file mode " in header))
-    return mail[:starts[0]], diffs
+    return head, diffs
+
+
+def read(path):
+    """Return the content of a file of patches/, in bytes."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise Failure(f"{path} cannot be read: {exc.strerror}; restore it: "
+                      f"git checkout -- patches") from exc
 
 
 def load(upto=None, *, folder=None, without=()):
     """Return the patches, a list in the order of the file patches/series.
 
-    upto: name of the last patch wanted; Failure lists the names if there is
-    no such patch.  folder: where the series is, instead of patches/.
-    without: names of patches to leave out.
+    upto: name of the last one wanted; folder: where they are, instead of
+    patches/; without: names of those to leave out.
     """
     folder = Path(folder or ROOT / "patches")
     patches = [Patch(name, folder) for name in _names(folder)]
@@ -119,6 +122,8 @@ def load(upto=None, *, folder=None, without=()):
     if upto is not None:
         last = find(upto.removesuffix(".patch"), patches)
         patches = patches[:patches.index(last) + 1]
+    for name in without:
+        find(name, patches)     # fails if there is none
     return leave_out(patches, without)
 
 
@@ -132,11 +137,7 @@ def find(name, patches):
 
 
 def _names(folder):
-    try:
-        listed = (folder / "series").read_text("utf-8").split()
-    except OSError as exc:
-        raise Failure(f"{folder / 'series'} cannot be read: {exc.strerror}; "
-                      f"restore it: git checkout -- {folder.name}") from exc
+    listed = read(folder / "series").decode().split()
     names = [entry[:-len(".patch")] for entry in listed]
     for entry, name in zip(listed, names):
         if (not entry.endswith(".patch") or not valid_name(name)
@@ -235,8 +236,7 @@ class Stack:
     def push(self, patch):
         """Commit *patch* on top and return the commit's id.
 
-        A patch of which the excludes leave nothing gives an empty commit,
-        so that commits and patches correspond.  Raises ApplyFailure, and
+        It is empty if the excludes leave nothing.  Raises ApplyFailure, and
         then the stack is as it was.
         """
         self.stage(patch.mail(), patch.name)
@@ -346,12 +346,11 @@ def _essence(paths):
 
 def _hunk(mail, path, start):
     """Return, for people, the hunk of *path* at old line *start*."""
-    for diff in split(mail)[1]:
-        if diff.path != path:
-            continue
-        for number, match in enumerate(_HUNK.finditer(diff.text), 1):
-            if int(match.group(1)) == start:
-                return f"hunk {number} ({os.fsdecode(match.group().strip())})"
+    found = [match for diff in split(mail)[1] if diff.path == path
+             for match in _HUNK.finditer(diff.text)]
+    for number, match in enumerate(found, 1):
+        if int(match.group(1)) == start:
+            return f"hunk {number} ({os.fsdecode(match.group().strip())})"
     return f"line {start}"
 
 

@@ -1,8 +1,8 @@
 """Show which patch applies to which line.
 
-The table has a column for every CPython that is at hand below build/, and
-one for a tree that is named.  Then comes which patch stands on which, for
---without.  The exit status is 1 if a patch fails.
+The table has a column for each CPython that is below build/, and one for
+--tree.  A second table shows which others a patch needs; --without can leave
+out those that none needs.  The exit status is 1 if a patch fails.
 """
 
 import argparse

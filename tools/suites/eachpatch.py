@@ -2,10 +2,12 @@
 
 import ast
 import concurrent.futures
+import dataclasses
 import itertools
 import re
 
 from tools.common import say
+from tools.cpython import stock
 from tools.git import show
 from tools.patches import series
 from tools.suites import modules, regrtest
@@ -33,21 +35,24 @@ def run(report, base, patches, only=None):
                   commits[number + 1]).run()
 
 
+@dataclasses.dataclass
 class Proof:
     """One patch, the last of *patches*, upon those before it.
 
     before, after: the commits without and with it.
     """
 
-    def __init__(self, report, base, patches, before, after):
-        self.report = report
-        self.base = base
-        self.patches = patches
-        self.patch = patches[-1]
-        self.before = before
-        self.after = after
-        self.words = []     # PASSED, FAILED or SKIPPED
-        self.wrong = []
+    report: modules.Report
+    base: stock.Base
+    patches: list
+    before: str
+    after: str
+    words: list = dataclasses.field(default_factory=list)   # PASSED...
+    wrong: list = dataclasses.field(default_factory=list)
+
+    @property
+    def patch(self):
+        return self.patches[-1]
 
     def run(self):
         """Run the suite with the patch, and its own tests without it."""

@@ -14,11 +14,7 @@ NEEDED = ("pytest>=7", "pytest-xdist", "blurb")
 
 
 def python():
-    """Return the Path of an interpreter that has pytest and blurb.
-
-    A virtual environment is made for it, in the cache, if need be.  Raises
-    Failure, with the command that installs what is missing.
-    """
+    """Return the Path of an interpreter in the cache that has NEEDED."""
     what = hashlib.sha256("\n".join((sys.prefix, *NEEDED)).encode())
     place = cache_dir() / "venv-{}.{}-{}".format(*sys.version_info[:2],
                                                  what.hexdigest()[:8])
@@ -47,11 +43,7 @@ def _trouble(*argv):
 
 
 def run(program, log):
-    """Run tests/ with the interpreter *program*.
-
-    log: Path for all that is printed.  Returns (Counts, list of failures as
-    lines for people).
-    """
+    """Run tests/, with all output in *log*; return (Counts, failures)."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as file:
         status = subprocess.run(

@@ -60,8 +60,7 @@ class Report:
 def run(report, base, python, title, names, own, **options):
     """Run the test modules *names*, tell *report*; return {id: status}.
 
-    title: for people and the log's name; own: the modules of the series,
-    which have to run, with TLS.
+    own: the modules of the series, which have to run, with TLS.
     """
     say(f"{title}: {len(names)} test module{'s' * (len(names) != 1)}")
     outcome = regrtest.run(python, names, log(

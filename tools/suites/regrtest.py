@@ -39,16 +39,12 @@ class Counts(NamedTuple):
 
 
 class Outcome:
-    """What one run gave.
-
-    log: Path of what was printed; seconds: how long it took; status: of the
-    process.
-    """
+    """What one run gave."""
 
     def __init__(self, log, seconds, status):
-        self.log = log
+        self.log = log          # Path of what was printed
         self.seconds = seconds
-        self.status = status
+        self.status = status    # of the process
         self.tests = {}     # "test_httplib.BasicTest.test_x": PASSED, ...
         self.reasons = {}   # id: why skipped
         self.verdicts = {}  # module: regrtest's word
@@ -62,11 +58,7 @@ class Outcome:
                       words.count(SKIPPED))
 
     def need(self, modules):
-        """Turn into failures the tests of *modules* that had to run.
-
-        Those that were skipped because TLS is missing, and the modules that
-        were skipped as a whole.
-        """
+        """Let fail what of *modules* was skipped: whole, or without TLS."""
         for name, reason in self.reasons.items():
             if name.split(".")[0] in modules and _NO_TLS.search(reason):
                 self.tests[name] = FAILED

@@ -1,16 +1,15 @@
-"""Run the regression suite on every line, then this project's own tests.
+"""Run CPython's tests of HTTP on every line, then this project's own tests.
 
-On each line that can be had, CPython's own test modules that the series can
-affect and the modules that it adds run on the patched interpreter, with
-warnings as errors; then pytest runs tests/.  What is printed in full is
-below build/logs.  The last line counts tests, and names as NOT RUN the
-lines that cannot be had.  The exit status is 0 if at least one line was run
-and nothing failed.
+On each line that can be had, the patched interpreter runs CPython's test
+modules that the series can affect, and those that it adds, with warnings as
+errors.  Then pytest runs tests/.  All output is in build/logs.  The last line
+counts the tests, and names as NOT RUN the lines that cannot be had.  The exit
+status is 0 if at least one line was run and nothing failed.
 
---each-patch sees, on the newest line if none is named, that the suite
+--each-patch checks, on the newest line if none is named, that the suite
 passes after every patch, and that each test that a patch adds fails without
-that patch.  One that is to pass before as well, as it guards something,
-says so in a comment above it:
+that patch.  If a test guards what works already, it passes without the patch,
+too, and a comment above it says so:
 
     # Guard: what else has to stay as it is.
     def test_...
@@ -40,10 +39,10 @@ def add_arguments(parser):
                         help="only the test modules that PATCH changes; with "
                         "--each-patch, only that patch")
     parser.add_argument("--no-local", action="store_true",
-                        help="leave out this project's own tests, tests/")
+                        help="do not run this project's own tests, tests/")
     parser.add_argument("--from", dest="named", metavar="DIR",
-                        help="instead of a line, compile and run a folder "
-                        "with CPython's source")
+                        help="instead of a line, compile CPython's source "
+                        "in DIR and test that")
 
 
 def run(args):
