@@ -60,13 +60,6 @@ class ClosedConnectionResetError(ConnectionClosed, ConnectionResetError):
 class ClosedConnectionAbortedError(ConnectionClosed, ConnectionAbortedError):
     """The system has given up the connection."""
 
-class Overflow(Exception):
-    """More has been received while a request was sent than is kept."""
-
-_closed = {BrokenPipeError: ClosedBrokenPipeError,
-           ConnectionResetError: ClosedConnectionResetError,
-           ConnectionAbortedError: ClosedConnectionAbortedError}
-
 if ssl is not None:
 
     class ClosedSSLEOFError(ConnectionClosed, ssl.SSLEOFError):
@@ -75,8 +68,11 @@ if ssl is not None:
     class ClosedSSLZeroReturnError(ConnectionClosed, ssl.SSLZeroReturnError):
         """The server has ended TLS."""
 
-    _closed[ssl.SSLEOFError] = ClosedSSLEOFError
-    _closed[ssl.SSLZeroReturnError] = ClosedSSLZeroReturnError
+_closed = {cls.__bases__[1]: cls for cls in ConnectionClosed.__subclasses__()}
+
+
+class Overflow(Exception):
+    """More has been received while a request was sent than is kept."""
 
 
 # How much is received at once while a header section is being read.
@@ -422,7 +418,9 @@ class Foreign(Message):
 
     @property
     def clean(self):
-        return getattr(self._response, "length", None) == 0
+        response = self._response
+        return (getattr(response, "length", None) == 0
+                and getattr(response, "_extent", 0) is not ENDLESS)
 
     def take(self, view, end):
         return 0, 0
@@ -527,15 +525,18 @@ class ResponseIO(socket.SocketIO):
         self._exchange = exchange
         exchange.message = Head()
 
-    def begin_body(self, extent):
+    def begin_body(self, extent, persists=False):
         """Read the body; *extent* is that of get_framing().
 
-        Return False if the connection has ended inside the head.
+        *persists* tells whether another request can follow.  Return False if
+        the connection has ended inside the head.
         """
         exchange = self._exchange
         head = exchange.message
         if not isinstance(head, Head):
             return True
+        if not persists:
+            exchange.unsent = _UNKNOWN      # so it does not leave
         if extent is ENDLESS or not head.is_complete:
             exchange.message = Endless()
         elif extent is CHUNKED:
@@ -713,10 +714,9 @@ class Channel:
         *is_open* tells whether somebody has the last response, and has not
         closed it.
         """
+        self.leave_first()
         if self.exchanges:
-            self.leave_first()
-            if self.exchanges:
-                return is_open and self._can_follow()
+            return is_open and self._can_follow()
         return not (self.is_plain and self.poll())
 
     def _can_follow(self):
@@ -760,8 +760,7 @@ class Channel:
             self._receive()
             if timeout:
                 timeout = max(0, deadline - time.monotonic())
-            elif timeout == 0:
-                rounds += 1
+            rounds += timeout == 0
         else:
             # Nothing arrives but line ends or TLS records.
             self.ended = True
@@ -836,10 +835,9 @@ class Channel:
 
         Return an empty tuple if requests are not pipelined.
         """
-        if not self.pipelines:
-            return ()
         return tuple((exchange.method, exchange.target)
-                     for exchange in self.exchanges if not exchange.begun)
+                     for exchange in self.exchanges
+                     if self.pipelines and not exchange.begun)
 
     def can_pipeline(self, limit):
         """Tell whether another request can follow those without a response."""

@@ -500,6 +500,8 @@ class ResponseTests(PeerTestCase):
                      join(b"Content-Length: +10000000000"),
                      join(CHUNKED) + b"ffffffffffffffff\r\n"]:
             for read in [lambda received: received.read1(),
+                         lambda received: (received.fp.peek()
+                                           and received.read1()),
                          lambda received: received.read1(sys.maxsize),
                          lambda received: received.readline(),
                          lambda received: received.read(5), next]:

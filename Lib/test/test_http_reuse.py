@@ -390,6 +390,14 @@ class FailureTests(ReuseTestCase):
         self.go_on()
         self.assertEqual(conn.getresponse().read(), b"late")
 
+    def test_timeout_after_an_unsound_interim_response(self):
+        conn = self.ask(b"HTTP/1.1 103 Early Hints\r\nno colon\r\n\r\n",
+                        response(b"late"))
+        self.check_raises(TimeoutError, 0.01, conn, conn.getresponse)
+        self.go_on()
+        self.assertEqual(conn.getresponse().read(), b"late")
+        self.check_fresh(conn)
+
     def test_timeout_in_the_header_section(self):
         for size in 1, 9, 17, 20, len(FORGED) - 8:
             with self.subTest(size=size):
@@ -464,6 +472,7 @@ class StreamTests(ReuseTestCase):
                 self.assertIs(received.fp.raw._sock, conn.sock)
                 conn.sock.sendall(b"world\n")
                 self.assertEqual(received.fp.readline(), b"world\n")
+                self.assertEqual(received.fp.read(), b"")
                 self.assertEqual(received.read(), b"")
                 self.check_fresh(conn)
                 received.close()
@@ -640,6 +649,12 @@ class ForeignTests(ReuseTestCase):
                     leave(self.get(conn))
                     self.check_fresh(conn)
 
+    def test_what_is_not_http_follows(self):
+        for made, cls in self.connections():
+            for method, message in StreamTests.requests:
+                with self.subTest(made, message=message):
+                    self.check(b"fresh", message, method=method, cls=cls)
+
     # Guard: urllib3's sockets with pyOpenSSL have this method, and few others.
     def test_borrowed_makefile(self):
         class Borrowing:
@@ -694,6 +709,29 @@ class ForeignTests(ReuseTestCase):
 
 class OtherProjectsTests(ReuseTestCase):
     """What other projects do with a response and its connection."""
+
+    def test_own_opinion_on_closing(self):
+        class Response(HTTPResponse):
+            def begin(self):
+                super().begin()
+                self.will_close = False
+
+        class Connection(HTTPConnection):
+            response_class = Response
+
+        for header in b"Content-Length: 5, 5", b"X : y", b"Connection: close":
+            message = b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (
+                header, response(b"first").partition(b"\r\n")[2])
+            with self.subTest(header):
+                self.check(b"fresh", message, cls=Connection)
+
+    def test_file_closed_by_the_caller(self):
+        with self.serve(answering(HALF, FORGED)) as conn:
+            received = self.get(conn)
+            with received.fp as file:
+                file.read(2)
+            self.check_fresh(conn)
+            self.assertFalse(received.isclosed())
 
     def test_urllib3(self):
         # It parses the chunks by itself.

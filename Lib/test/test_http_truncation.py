@@ -98,6 +98,18 @@ class MoreBodyTests(TruncationTestCase):
             self.check_cut(data, body, "read")
             self.check_cut(data, body, "read1")
 
+    def test_chunks_read_after_a_peek(self):
+        # HTTPResponse parses the chunks if a part of them has been read.
+        for rest in b"0", b"0\r\nX: y\r\n":
+            for name, read in READERS.items():
+                with (self.subTest(name),
+                      self.answered(chunked(b"2\r\nab\r\n" + rest)) as conn):
+                    received = conn.getresponse()
+                    received.fp.peek()
+                    with self.assertRaises(IncompleteRead):
+                        list(read(received))
+                    self.check_fresh(conn)
+
     def test_expected(self):
         for data, expected in ((LENGTH + b"abc", 7),
                                (chunked(b"3\r\nabc"), None)):
