@@ -1,8 +1,6 @@
 """What .ci/run makes of the parts that it runs."""
 
-import os
 import shutil
-import signal
 import subprocess
 
 import pytest
@@ -68,9 +66,6 @@ def test_sum(top):
 @pytest.mark.parametrize("part, text, last", [
     ("test", "echo '9 passed, 2 failed, 0 skipped'; exit 1",
      "35 passed, 2 failed, 2 skipped"),
-    # A failure that was not counted, and output that ends early.
-    ("test", "echo '9 passed, 0 failed, 0 skipped'; exit 1",
-     "35 passed, 1 failed, 2 skipped"),
     ("refleaks", "echo 'no packages' >&2; exit 1",
      "106 passed, 1 failed, 2 skipped"),
     (".ci/docs", "exit 3", "125 passed, 1 failed, 3 skipped"),
@@ -81,8 +76,7 @@ def test_failing_part(top, part, text, last):
     status, lines, _ = run(top)
     assert (status, lines[-1]) == (1, last)
     told, = [line for line in lines if "FAILED" in line]
-    assert told.startswith(f"ci: {os.path.basename(part)} FAILED, 0 min ")
-    assert sum(line.startswith("ci: ") for line in lines) == 13
+    assert told.startswith(f"ci: {part.removeprefix('.ci/')} FAILED, 0 min ")
 
 
 def test_not_run(top):
@@ -93,20 +87,3 @@ def test_not_run(top):
     assert status == 0
     assert lines[-1] == ("24 passed, 0 failed, 1 skipped; NOT RUN: 3.14 "
                          "(test), 3.13 (refleaks)")
-
-
-def test_interrupted(top):
-    """No further part is begun, although the first one ends by itself."""
-    replace(top, "test", "trap 'exit 130' INT; echo ready >&2; read _ < fifo")
-    os.mkfifo(top / "fifo")
-    # A shell's background job ignores interrupts; its children would, too.
-    with subprocess.Popen(
-            ["bash", top / ".ci" / "run"], start_new_session=True, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(
-                signal.SIGINT, signal.SIG_DFL)) as process:
-        assert "ready\n" in iter(process.stderr.readline, "")
-        os.killpg(process.pid, signal.SIGINT)
-        out, _ = process.communicate()
-    assert process.returncode == 130
-    assert "ci: docs" not in out
