@@ -7,7 +7,6 @@ import pytest
 
 import faketree
 
-# Answers by what follows "test".
 SERIES = """\
 echo "series: $*" >&2
 case "$*" in
