@@ -58,7 +58,7 @@ def test_sum(top):
         "all"]
     assert "test own" in lines
     assert err.splitlines() == [
-        "series: test", "series: test --no-local --refleaks 3.15 3.13",
+        "series: test", "series: test --no-local --refleaks 3.15",
         "series: test --no-local --each-patch 3.15"]
 
 
