@@ -174,7 +174,7 @@ def get_framing(method, version, status, fields, loose_fields=None):
         if codings != ["chunked"] or version < 11 or status == 204:
             persists = False
         is_chunked = codings[0] == "chunked"
-        last = codings[-1].rpartition(",")[2]
+        last = codings[-1].rstrip(" \t,").rpartition(",")[2]
         if is_chunked or last.strip(" \t") == "chunked":
             extent = CHUNKED
     if method == "HEAD" or status in (204, 304) or 100 <= status < 200:
@@ -190,7 +190,7 @@ def _get_length(values):
     if is_clear and len(values) == 1 and len(value) < 19:
         return int(value), True         # this is for speed
     is_clear = is_clear and values.count(value) == len(values)
-    items = {item.strip(" \t") for item in value.split(",")}
+    items = {item.strip(" \t") for item in value.split(",")} - {""}
     try:
         length = int(items.pop() if len(items) == 1 else value)
     except ValueError:
@@ -415,12 +415,11 @@ class Foreign(Message):
 
     def __init__(self, response):
         self._response = response
+        self.has_end = getattr(response, "_extent", 0) is not ENDLESS
 
     @property
     def clean(self):
-        response = self._response
-        return (getattr(response, "length", None) == 0
-                and getattr(response, "_extent", 0) is not ENDLESS)
+        return self.has_end and getattr(self._response, "length", None) == 0
 
     def take(self, view, end):
         return 0, 0
@@ -525,18 +524,15 @@ class ResponseIO(socket.SocketIO):
         self._exchange = exchange
         exchange.message = Head()
 
-    def begin_body(self, extent, persists=False):
+    def begin_body(self, extent):
         """Read the body; *extent* is that of get_framing().
 
-        *persists* tells whether another request can follow.  Return False if
-        the connection has ended inside the head.
+        Return False if the connection has ended inside the head.
         """
         exchange = self._exchange
         head = exchange.message
         if not isinstance(head, Head):
             return True
-        if not persists:
-            exchange.unsent = _UNKNOWN      # so it does not leave
         if extent is ENDLESS or not head.is_complete:
             exchange.message = Endless()
         elif extent is CHUNKED:

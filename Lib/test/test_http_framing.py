@@ -71,11 +71,11 @@ for kept, values in {
     KEPT: [b"4", b" 4", b" 4 ", b"\t4\t", b"   4", b"04", b"0" * 30 + b"4"],
     CLOSED: [b"+4", b" +4 ", b"4,4", b"4, 4", b"4 ,\t4, 4", b"0_4", b"4\xa0",
              b"\xa04", b"\x854", b"4\x0b", b"\x0c4", b"\r\n 4", b"\r\n\t4",
-             b"4\r\n "],
+             b"4\r\n ", b"4,", b",4", b"4, ,\t4", b" , 4 ,"],
     ENDED: [b"", b" ", b"-4", b"-1", b"0x4", b"4.0", b"4e0", b"4 4", b"4a",
             b"4;", b"4;q=1", b"'4'", b'"4"', b"\xb2", b"_4", b"4_", b"++4",
             b"+ 4", b"4\x1f", b"\xd9\xa4", b"4, 5", b"5, 4", b"4, -4",
-            b"4, x", b"x, 4", b"4,", b",4", b",", b"4\r\n 4", b"4/4"],
+            b"4, x", b"x, 4", b"4,5,", b",", b"4\r\n 4", b"4/4"],
 }.items():
     for value in values:
         add(b"Content-Length:" + value, kept=kept)
@@ -210,12 +210,13 @@ for value in (b"chunked", b" chunked ", b"\tchunked\t", b"Chunked",
     add(b"Transfer-Encoding:" + value, CHUNKS)
 for value in (b"identity, chunked", b"gzip, chunked", b"gzip,chunked ",
               b"chunked, chunked", b"x;a=b , CHUNKED", b"gzip,\tchunked\t",
+              b"chunked,", b",chunked", b"gzip, chunked , ,",
               b"gzip\r\ntransfer-encoding: chunked"):
     add(b"Transfer-Encoding: " + value, CHUNKS, CHUNKS, CLOSED)
 for value in (b"", b" ", b"identity", b"gzip", b"chunked, identity", b"chunke",
               b"xchunked", b"chunked, gzip", b"chunked;q=1", b'"chunked"',
               b"chunked x", b"chunkedchunked", b"\x0bchunked", b"chunked\0",
-              b"chunked\xa0", b"chunked,", b",chunked", b"chunked\r\n ",
+              b"chunked\xa0", b"chunked, x", b"chunked\r\n ",
               b"chun\r\n ked", b"gzip chunked"):
     add(b"Transfer-Encoding:" + value, CHUNKS, CHUNKS, ENDED)
 for fields in ([CHUNKED, CHUNKED], [CHUNKED, b"Transfer-Encoding: gzip"],

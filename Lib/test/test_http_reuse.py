@@ -654,6 +654,11 @@ class ForeignTests(ReuseTestCase):
             for method, message in StreamTests.requests:
                 with self.subTest(made, message=message):
                     self.check(b"fresh", message, method=method, cls=cls)
+                with (self.subTest(made, open=message),
+                      self.serve(answering(message), cls=cls) as conn):
+                    received = self.get(conn, method)
+                    self.check_fresh(conn)
+                    received.close()
 
     # Guard: urllib3's sockets with pyOpenSSL have this method, and few others.
     def test_borrowed_makefile(self):
@@ -719,11 +724,17 @@ class OtherProjectsTests(ReuseTestCase):
         class Connection(HTTPConnection):
             response_class = Response
 
+        class Foreign(Connection):
+            def connect(self):
+                super().connect()
+                self.sock = SocketWrapper(self.sock)
+
         for header in b"Content-Length: 5, 5", b"X : y", b"Connection: close":
             message = b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (
                 header, response(b"first").partition(b"\r\n")[2])
-            with self.subTest(header):
-                self.check(b"fresh", message, cls=Connection)
+            for cls in Connection, Foreign:
+                with self.subTest(header, cls=cls):
+                    self.check(b"fresh", message, cls=cls)
 
     def test_file_closed_by_the_caller(self):
         with self.serve(answering(HALF, FORGED)) as conn:
@@ -732,6 +743,47 @@ class OtherProjectsTests(ReuseTestCase):
                 file.read(2)
             self.check_fresh(conn)
             self.assertFalse(received.isclosed())
+
+    # Guard: the next request can be sent, as the end is known.
+    def test_file_detached_by_the_caller(self):
+        with self.serve(answering(response(b"first"),
+                                  response(b"kept"))) as conn:
+            received = self.get(conn)
+            raw = received.fp.detach()
+            conn.request("GET", "/")
+            self.assertEqual(raw.readall(), b"first")
+            self.assertEqual(conn.getresponse().read(), b"kept")
+
+    # Guard: a response need not be an HTTPResponse.
+    def test_response_without_file(self):
+        class Response:
+            length, will_close, version = 5, False, 11
+
+            def __init__(self, sock, method):
+                self.file = sock.makefile("rb")
+
+            def begin(self):
+                while self.file.readline() != b"\r\n":
+                    pass
+
+            def isclosed(self):
+                return not self.length
+
+            def read(self):
+                return self.file.read(self.length)
+
+            def close(self):
+                self.length = 0
+                self.file.close()
+
+        with self.serve(answering(response(b"first"),
+                                  response(b"again"))) as conn:
+            conn.response_class = Response
+            first = self.get(conn)
+            conn.request("GET", "/")
+            self.assertEqual(first.read(), b"first")
+            first.close()
+            self.assertEqual(conn.getresponse().read(), b"again")
 
     def test_urllib3(self):
         # It parses the chunks by itself.

@@ -3,6 +3,7 @@
 import http.client
 import io
 import unittest
+import urllib.error
 import urllib.request
 import urllib.response
 from unittest import mock
@@ -170,6 +171,32 @@ class OpenTests(unittest.TestCase):
                              self.PROXY_CREDENTIALS)
         self.assertIn("Authorization", received[0])
         self.assertNotIn("Authorization", received[1])
+
+    def test_whitespace_around_name_over_a_tunnel(self):
+        class Connection(http.client.HTTPConnection):
+            def set_tunnel(self, host, port=None, headers=None):
+                received.append(headers)
+
+            def request(self, method, url, body, headers, **kwargs):
+                received.append(headers)
+                raise OSError
+
+        class Handler(urllib.request.AbstractHTTPHandler):
+            handler_order = 400
+
+            def https_open(self, req):
+                return self.do_open(Connection, req)
+
+        received = []
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({"https": "proxy.example"}), Handler)
+        with self.assertRaises(urllib.error.URLError):
+            opener.open(urllib.request.Request(
+                "https://a.example/", headers={"Proxy-Authorization ": "x"}))
+        to_proxy, to_server = received
+        self.assertEqual(to_proxy, {"Proxy-Authorization": "x"})
+        self.assertNotIn("proxy-authorization",
+                         {name.strip().lower() for name in to_server})
 
     def test_redirect_past_proxy_drops_its_credentials(self):
         for headers in {}, {"Proxy-Authorization": "Basic abc"}:

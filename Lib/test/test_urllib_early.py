@@ -44,6 +44,25 @@ class EarlyResponseTests(http_peer.URLTestCase):
                     self.open(self.opener(peer=peer), peer, data=b"x" * SIZE)
                 self.assertEqual(peer.accepted, 1)
 
+    # Guard: the class of do_open() need not be an HTTPConnection.
+    def test_connection_of_another_class(self):
+        class Connection:
+            sock = None
+
+            def __init__(self, host, timeout):
+                self.conn = http.client.HTTPConnection(host, timeout=timeout)
+                self.set_debuglevel = self.conn.set_debuglevel
+                self.request = self.conn.request
+                self.close = self.conn.close
+
+        class Handler(urllib.request.HTTPHandler):
+            def http_open(self, req):
+                return self.do_open(Connection, req)
+
+        peer = self.peer(refusing(b""))
+        with self.assertRaises(urllib.error.URLError):
+            self.open(self.opener(Handler), peer, data=b"x" * SIZE)
+
     # Guard: this is an error of the caller, not of the connection.
     def test_body_that_fails(self):
         def script(link):

@@ -754,6 +754,16 @@ class LimitTests(HandlerTestCase):
                 self.assertEqual(handler.in_use, 0)
                 self.assertEqual(self.read(opener, peer), b"1 /")
 
+    def test_response_read_by_its_file_and_dropped(self):
+        for read in io.BufferedReader.read, lambda fp: fp.raw.readall():
+            peer, handler, opener = self.start()
+            resp = self.open(opener, peer)
+            self.assertEqual(read(resp.fp), b"0 /")
+            del resp
+            support.gc_collect()
+            self.assertEqual((handler.in_use, handler.idle), (0, 1))
+            self.assertEqual(self.read(opener, peer), b"0 /")
+
     def test_response_in_a_reference_cycle(self):
         # Its connection is either kept or closed, but not both.
         class Wrapper:
