@@ -66,6 +66,9 @@ def run(args):
         size = size._replace(rounds=args.rounds)
     if size.rounds < 1:
         raise Failure(f"--rounds {size.rounds} cannot be done; give 1 or more")
+    folder = args.output or (None if args.quick else RESULTS)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise Failure(f"{folder} is not a folder; name another: --output DIR")
     demo.see_linux()
     if os.getloadavg()[0] > BUSY:
         say(f"this machine is busy, with a load of {os.getloadavg()[0]:.1f}; "
@@ -74,7 +77,6 @@ def run(args):
     results = circumstances(line, pythons)
     for name in args.part or parts.PARTS:
         results["parts"][name] = measure(name, pythons, size, line)
-    folder = args.output or (None if args.quick else RESULTS)
     if folder is not None:
         write(results, folder)
     print(report.markdown(results), end="", flush=True)

@@ -19,7 +19,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from tools.common import Failure, known_line
+from tools.common import LINES, Failure, known_line
 from tools.cpython import stock
 from tools.cpython.download import Unavailable
 from tools.git import git, identity
@@ -50,6 +50,9 @@ def add_arguments(parser):
 
 
 def run(args):
+    if args.dir in LINES:
+        raise Failure(f"{args.dir} is a line, not a folder; name the folder "
+                      f"first: ./series export DIR {args.dir}")
     folder = Path(args.dir).expanduser().absolute()
     if folder.exists() and not folder.is_dir():
         raise Failure(f"{folder} is not a folder; name a new one")
