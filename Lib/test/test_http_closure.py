@@ -304,6 +304,7 @@ class TLS13Tests(ClosureTestCase):
             conn = peer.connect()
             conn.connect()
             wait_readable(conn.sock)
+            peer.join()     # its end has come, too
             with self.assertRaises(ssl.SSLError) as cm:
                 self.get(conn)
             self.assertIn("CERTIFICATE_REQUIRED", cm.exception.reason)

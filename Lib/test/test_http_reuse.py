@@ -744,7 +744,6 @@ class OtherProjectsTests(ReuseTestCase):
             self.check_fresh(conn)
             self.assertFalse(received.isclosed())
 
-    # Guard: the next request can be sent, as the end is known.
     def test_file_detached_by_the_caller(self):
         with self.serve(answering(response(b"first"),
                                   response(b"kept"))) as conn:

@@ -113,8 +113,19 @@ class RepeatTests(unittest.TestCase):
             def read(self, size=-1):
                 return self.file.read(size)
 
-        for data in Pipe(b"body"), Reader(), iter([b"bo", b"dy"]):
-            for name in CHALLENGES:
+        class Stuck(io.BytesIO):
+            def seek(self, *args):
+                return 0
+
+        class Parts:
+            parts = iter([b"bo", b"dy"])
+
+            def __iter__(self):
+                return self.parts
+
+        for name in CHALLENGES:
+            for data in (Pipe(b"body"), Reader(), Stuck(b"body"),
+                         iter([b"bo", b"dy"]), Parts()):
                 with self.subTest(data=data, name=name):
                     with self.assertRaises(urllib.error.HTTPError) as caught:
                         self.open(data, name=name)

@@ -1,8 +1,8 @@
 """A pool of connections (private to urllib.request).
 
 It knows nothing of HTTP.  Connections with equal keys serve the same purpose.
-An idle connection is in Pool._idle.  One in use is counted in Pool._in_use and
-held by a Place.  One that is being closed counts as in use.
+A Place holds a connection.  It is in Pool._idle or in Pool._in_use; a connection
+that is being closed is in use.
 
 The garbage collector can end a use at any time, even in a thread that has the
 lock.  So ending a use never waits for the lock: it is queued, and done by the
@@ -94,11 +94,9 @@ class Pool:
         # Hold the lock to use the attributes that follow, but not to close a
         # connection.
         self._lock = threading.Lock()
-        self._idle = []         # of Places, the least recently used first
-        self._in_use = {}       # how many, by key
-        # Connections in use, so that they outlive their responses.
-        self._places = set()
-        self._closing = []      # Places of connections to close
+        self._idle = []         # the least recently used first
+        self._in_use = set()
+        self._closing = []      # those of _in_use whose connections to close
         self._generation = object()     # of the connections that are kept
         # These are used without the lock.
         self._actions = collections.deque()     # that need the lock
@@ -140,7 +138,7 @@ class Pool:
     @property
     def num_in_use(self):
         self._settle()
-        return sum(self._in_use.copy().values())
+        return len(self._in_use)
 
     def get(self, key, timeout=None):
         """Return a Place for a connection with this key.
@@ -194,16 +192,13 @@ class Pool:
             if idle._has_expired():
                 self._retire(idle)
         key = place.key
-        number = self._in_use.get(key, 0)
         # Those that have waited longer come first.
         waiters = [other for other in self._waiters.copy() if other[0] == key]
-        if number >= self._max_per_key or waiters and waiters[0] is not waiter:
+        if waiters and waiters[0] is not waiter or self._is_full(key):
             return False
-        self._in_use[key] = number + 1
+        self._in_use.add(place)
         self.num_requests += 1
-        self._places.add(place)
         place._pool = self
-        place._in_use = self._in_use    # a child process makes another one
         place._generation = self._generation
         for idle in reversed(self._idle):
             if idle.key == key:
@@ -213,23 +208,24 @@ class Pool:
                 break
         return True
 
+    def _is_full(self, key):
+        return (self._max_per_key < math.inf and self._max_per_key <=
+                sum(place.key == key for place in self._in_use))
+
     def _take_back(self, place):
-        self._places.discard(place)
         if place.connection is not None:
             if (place._generation is not self._generation
                     or place._has_expired()):
                 self._closing.append(place)
                 return
             self._idle.append(place)
-        if number := place._in_use.pop(place.key) - 1:
-            place._in_use[place.key] = number
+        self._in_use.discard(place)
         while len(self._idle) > self._max_idle:
             self._retire(self._idle[0])
 
     def _retire(self, idle):
         self._idle.remove(idle)
-        self._in_use[idle.key] = self._in_use.get(idle.key, 0) + 1
-        idle._in_use = self._in_use
+        self._in_use.add(idle)
         self._closing.append(idle)
 
     def _close_all(self):
@@ -244,7 +240,7 @@ def _forget_all():
     # In a child process.  The connections are the parent's: closing a
     # descriptor here tells the server nothing.
     for pool in list(_pools):
-        places = [*pool._idle, *pool._places]
+        places = [*pool._idle, *pool._in_use]
         pool._reset()
         for place in places:
             if place.connection is not None:
