@@ -233,6 +233,11 @@ def test_without(make, base, tmp_path):
     assert start(env, "-c", tell) == ("True True", "")
 
 
+def test_upgrade_of_what_is_not_there(make, tmp_path, capsys):
+    assert make("--upgrade", top=tmp_path / "none") == 1
+    assert "does not exist; make it" in failure(capsys)
+
+
 def test_upgrade_to_what_the_series_does_not_fit(env, base, make, capsys):
     base.client.write_text("VERSION = 5\n")
     before = snapshot(env)
@@ -265,6 +270,8 @@ def pretended(top, name="CPython", version=(3, 13, 15)):
      "is not a working Python .it does not tell its version."),
     (lambda top: program(top, "echo no such option >&2; exit 2"),
      "is not a working Python .no such option."),
+    (lambda top: program(top, "printf 'not found\\nhint' >&2; exit 127"),
+     "is not a working Python .not found."),
     (lambda top: pretended(top, "PyPy"),
      "is PyPy 3.13.15; the series needs CPython"),
     (lambda top: pretended(top, version=(3, 13, 14)),

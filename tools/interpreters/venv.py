@@ -51,6 +51,7 @@ print(json.dumps([
     sysconfig.get_path("purelib")]))
 """
 _PATIENCE = 60      # seconds for an interpreter to start
+_NOT_FOUND = 127    # the status with which a shell says that
 
 
 def add_arguments(parser):
@@ -131,8 +132,11 @@ def _ask(path):
     except subprocess.TimeoutExpired:
         why = f"no answer within {_PATIENCE} s"
     except (ValueError, IndexError, TypeError):
-        why = (complaint(done) if done.stderr.strip()
-               else "it does not tell its version")
+        why = "it does not tell its version"
+        if done.stderr.strip():
+            # The shims of pyenv say first what is wrong, then what there is.
+            why = (done.stderr.strip().partition("\n")[0]
+                   if done.returncode == _NOT_FOUND else complaint(done))
     raise Failure(f"{path} is not a working Python ({why}); name another: "
                   f"--python PYTHON")
 
@@ -217,6 +221,8 @@ def _tell(top, interpreter, modules):
 
 def _upgrade(top, args):
     python = top / "bin" / "python"
+    if not top.exists():
+        raise Failure(f"{absent(top)}; make it: leave out --upgrade")
     if not _is_ours(top):
         raise Failure(f"{top} has no modules of ./series venv in it that "
                       f"could be upgraded; name another")
