@@ -137,8 +137,6 @@ def client(env):
     return str(inside(env) / "modules" / "http" / "client.py")
 
 
-# What is in it.
-
 def test_patched_modules_come_first(base, env):
     for options in "", "-I", "-E", "-s", "-O", "-bb -W error":
         assert start(env, *options.split(), "-c", WHERE) == (client(env), "")
@@ -199,8 +197,6 @@ def test_by_default_the_interpreter_that_has_the_series(
     assert start(tmp_path / "env", "-c", WHERE) == (str(base.client), "")
 
 
-# When what it was made from changes.
-
 def fix(base):
     """Change the interpreter's own module, as an update does."""
     edit(base.client.parent, "client.py", "\nclass HTTPConnection:",
@@ -231,11 +227,6 @@ def test_without(make, base, tmp_path):
     assert start(env, "-c", tell) == ("True False", "")
     assert make("--upgrade", "--without", "probe-everywhere") == 0
     assert start(env, "-c", tell) == ("True True", "")
-
-
-def test_upgrade_of_what_is_not_there(make, tmp_path, capsys):
-    assert make("--upgrade", top=tmp_path / "none") == 1
-    assert "does not exist; make it" in failure(capsys)
 
 
 def test_upgrade_to_what_the_series_does_not_fit(env, base, make, capsys):
@@ -314,14 +305,16 @@ def test_partly_patched(make, base, tmp_path, capsys):
                  "print(c.PATCHED, c._probe.SEEN)")[0] == "True probe"
 
 
-@pytest.mark.parametrize("top, message", [
-    ("base", "is not empty; name a new one"),
-    (f"base/bin/{NAME}", "is not a folder"),
-    ("/proc/no/such", ": No such file or directory; correct"),
+@pytest.mark.parametrize("top, message, options", [
+    ("base", "is not empty; name a new one", []),
+    (f"base/bin/{NAME}", "is not a folder", []),
+    ("/proc/no/such", ": No such file or directory; correct", []),
+    ("none", "does not exist; make it", ["--upgrade"]),
+    ("base", "has no modules of ./series venv", ["--upgrade"]),
 ])
-def test_unfit_folder(make, tmp_path, capsys, top, message):
+def test_unfit_folder(make, tmp_path, capsys, top, message, options):
     before = snapshot(tmp_path)
-    assert make(top=tmp_path / top) == 1
+    assert make(*options, top=tmp_path / top) == 1
     assert re.search(message, failure(capsys))
     assert snapshot(tmp_path) == before
 
