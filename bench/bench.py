@@ -67,8 +67,12 @@ def run(args):
     if size.rounds < 1:
         raise Failure(f"--rounds {size.rounds} cannot be done; give 1 or more")
     folder = args.output or (None if args.quick else RESULTS)
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise Failure(f"{folder} is not a folder; name another: --output DIR")
+    if folder is not None:
+        try:        # before the minutes that it takes to measure
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise Failure(f"cannot make the folder {folder} ({exc.strerror}); "
+                          f"name another: --output DIR") from exc
     demo.see_linux()
     if os.getloadavg()[0] > BUSY:
         say(f"this machine is busy, with a load of {os.getloadavg()[0]:.1f}; "
@@ -124,7 +128,6 @@ def measure(name, pythons, size, line):
 
 def write(results, folder):
     """Write LINE.json and LINE.md; other parts stay if all else is equal."""
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{results['line']}.json"
     if file.exists():
         before = json.loads(file.read_text("utf-8"))

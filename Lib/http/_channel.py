@@ -108,7 +108,7 @@ _find_extent = re.compile(
 # These are rarely needed, so importing this module does not compile them.
 _REQUEST_FIELDS = (
     rb"\r\n(connection|upgrade|content-length|transfer-encoding)[ \t]*:"
-    rb"[ \t]*((?:[^\n]|\n[ \t])*?)[ \t]*(?=\r\n[^ \t])")
+    rb"((?:[^\n]|\n[ \t])*)(?=\r\n[^ \t])")
 _SOUND_LINE = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n"
 # A few interim responses with a few fields each.
 _SOUND_INTERIM = (rb"(?:HTTP/1\.\d 1\d\d(?: [^\r\n\0]*)?\r?\n"
@@ -158,7 +158,7 @@ def get_framing(method, version, status, fields, loose_fields=None):
         elif name == "connection":
             options += value + ","
         elif name == "keep-alive" or "keep-alive" in value:
-            is_kept = True
+            is_kept = True      # the latter in Proxy-Connection
 
     persists = (loose_fields is None and "close" not in options
                 and (is_kept or "keep-alive" in options))
@@ -404,7 +404,7 @@ class Endless(Message):
 # The message of a response that has not been read yet.
 _UNREAD = Message(is_fresh=True, has_end=False)
 # The position in the stream is unknown.
-LOST = Message(ended=True, cut=True, has_end=False)
+LOST = Message(ended=True, cut=True)
 
 
 class Foreign(Message):
@@ -462,7 +462,7 @@ class Exchange:
         if self._chunks is None:
             return unsent - size if size <= unsent else _UNKNOWN
         chunks = memoryview(data).cast("B")
-        if unsent != _CHUNKS:
+        if unsent != _CHUNKS:   # the head has not been sent whole
             if size < unsent:
                 return unsent - size
             chunks = chunks[unsent:]
@@ -483,7 +483,7 @@ class Exchange:
             elif name == b"upgrade":
                 self.upgrades = True
             else:
-                framing.append((name, value))
+                framing.append((name, value.strip(b" \t")))
         if not framing:
             return size
         (name, value), *more = framing
@@ -543,13 +543,13 @@ class ResponseIO(socket.SocketIO):
                 self._channel.end(exchange)
         return not head.cut
 
-    def take_whole(self):
-        """Return the body if all of it is here, and nothing of it was read."""
+    def take_whole(self, size):
+        """Return the body if it has this size, is here, and was not begun."""
         exchange = self._exchange
         message = exchange.message
-        size = message.limit
         if (type(message) is not Body or message.is_begun
-                or len(received := self._channel.received) < size):
+                or size != message.limit
+                or size > len(received := self._channel.received)):
             return None
         exchange.message = LOST     # in case it is interrupted
         data = bytes(received[:size])
@@ -636,6 +636,8 @@ class ResponseIO(socket.SocketIO):
                 if isinstance(exc, BlockingIOError):
                     return None
                 self._timeout_occurred = isinstance(exc, TimeoutError)
+                if self._timeout_occurred and message.has_end:
+                    exchange.message = LOST     # nobody can read on
                 channel.error = None
                 if type(exc) not in _closed:
                     raise
@@ -665,7 +667,7 @@ class Channel:
     """A socket, and the exchanges on it that have not come to an end.
 
     sock -- the socket
-    opened -- whether connect() has made it, and can make another
+    opened -- whether connect() has made it, or can make another
     used -- whether a request was sent on it
     pipelines -- whether requests may be sent before earlier ones are answered
     persists -- whether an HTTP/1.1 response has shown that it stays open
@@ -730,7 +732,8 @@ class Channel:
     def leave_first(self):
         """Take out the first exchange if it has ended."""
         if self.opened and not self.used:
-            self.exchanges.clear()      # it was no request, but a preamble
+            # What connect() has sent, as to a proxy, is no request.
+            self.exchanges.clear()
         if self.exchanges:
             # Only a ResponseIO does this by itself.
             self.end(self.exchanges[0])
@@ -823,8 +826,7 @@ class Channel:
 
     def count_outstanding(self):
         """Return how many requests have no response yet."""
-        exchanges = self.exchanges      # only the first can have one
-        return len(exchanges) - exchanges[0].begun if exchanges else 0
+        return sum(not exchange.begun for exchange in self.exchanges)
 
     def get_unanswered(self):
         """Return the (method, target) of each request without a response.
@@ -949,6 +951,9 @@ def is_cut(fp):
 
 
 def get_stream(fp):
-    """Return the ResponseIO below *fp*, or None."""
-    raw = getattr(fp, "raw", None)
+    """Return the ResponseIO below *fp*, or None.
+
+    Any other object that a program puts in its place may alter what is read.
+    """
+    raw = fp.raw if type(fp) is io.BufferedReader else None
     return raw if isinstance(raw, ResponseIO) else None

@@ -9,6 +9,7 @@ import contextlib
 import gzip
 import http.client
 import io
+import itertools
 import socket
 import threading
 import unittest
@@ -406,11 +407,25 @@ class FailureTests(ReuseTestCase):
                 self.check_failed(conn)
 
     def test_timeout_in_the_body(self):
-        conn = self.ask(response(b"first")[:-1])
-        received = conn.getresponse()
-        self.check_raises(TimeoutError, 0.01, conn, received.read)
-        received.close()
-        self.check_fresh(conn)
+        for is_open in False, True:
+            with self.subTest(is_open=is_open):
+                conn = self.ask(response(b"first")[:-1])
+                received = conn.getresponse()
+                self.check_raises(TimeoutError, 0.01, conn, received.read)
+                if not is_open:
+                    received.close()
+                self.check_fresh(conn)
+
+    def test_rest_of_a_body_is_no_request(self):
+        with self.serve(keep, keep) as conn:
+            conn.putrequest("POST", "/")
+            conn.putheader("Content-Length", "5")
+            conn.endheaders(b"fi")
+            conn.close()
+            with self.assertRaises(http.client.NotConnected):
+                conn.send(b"rst")
+            self.assertEqual(self.get(conn).read(), b"kept")
+            self.assertEqual(self.peer.accepted, 2)
 
     class Interrupted:
         """While the timeout is 12.5, what is received gets lost."""
@@ -825,18 +840,50 @@ class OtherProjectsTests(ReuseTestCase):
             received.fp = io.BytesIO(received.fp.read())
             return received.read()
 
+        def proxy(received):
+            received.fp = Lower(received.fp)
+            return received.read()
+
+        def subclass(received):
+            received.fp = LowerReader(received.fp.detach())
+            return received.read()
+
         def ansible(received):
             received.fp = gzip.GzipFile(fileobj=received.fp)
             received.length = None
             with received:
                 return received.read()
 
+        class Lower:
+            def __init__(self, file):
+                self.file = file
+
+            def __getattr__(self, name):
+                return getattr(self.file, name)
+
+            def read(self, size):
+                return self.file.read(size).lower()
+
+        class LowerReader(io.BufferedReader):
+            def read(self, size):
+                return super().read(size).lower()
+
         for body, read in ((b"first", ntlm), (b"first", buffer),
+                           (b"FIRST", proxy), (b"FIRST", subclass),
                            (gzip.compress(b"first"), ansible)):
             with self.subTest(read):
                 message = response(body, b"X-Size: %d" % len(body))
                 self.assertEqual(self.exchange(message, read),
                                  (b"first", b"kept"))
+
+    # Guard: a program may want less.
+    def test_length_assigned(self):
+        def read(received):
+            received.length = 2
+            return received.read()
+
+        self.assertEqual(self.exchange(response(b"first"), read),
+                         (b"fi", b"kept"))
 
     def test_fp_taken_away(self):
         for fp in None, io.BytesIO(b"x" * 100):
@@ -1038,18 +1085,24 @@ class ReplacedTests(ReuseTestCase):
                 super().connect()
                 self.send(b"PRELUDE / HTTP/1.1\r\n\r\n")
 
+        class OwnPrelude(Prelude, OwnConnect):
+            pass
+
         def script(link):
             while request := link.request():
                 link.send(answers.get(request.method, b""))
 
         answers = {b"CONNECT": b"HTTP/1.1 200 OK\r\n\r\n",
                    b"HEAD": FRAMINGS["HEAD"][1], b"GET": response(b"kept")}
-        for cls in Tunnel, Prelude:
+        for cls, explicit in itertools.product(
+                (Tunnel, Prelude, OwnPrelude), (False, True)):
             for method, body in ("GET", b"kept"), ("HEAD", b""):
-                with (self.subTest(cls, method=method),
+                with (self.subTest(cls, method=method, explicit=explicit),
                       self.serve(script, script, cls=cls) as conn):
                     if cls is Tunnel:
                         conn.set_tunnel("destination.example", 80)
+                    if explicit:
+                        conn.connect()
                     self.check_kept(conn, method, body)
 
     def test_connect_that_leaves_no_new_socket(self):

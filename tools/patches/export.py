@@ -15,6 +15,7 @@ headers, and the file series.
 import argparse
 import contextlib
 import email.utils
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -53,7 +54,7 @@ def run(args):
     if args.dir in LINES:
         raise Failure(f"{args.dir} is a line, not a folder; name the folder "
                       f"first: ./series export DIR {args.dir}")
-    folder = Path(args.dir).expanduser().absolute()
+    folder = Path(os.path.abspath(os.path.expanduser(args.dir)))
     if folder.exists() and not folder.is_dir():
         raise Failure(f"{folder} is not a folder; name a new one")
     if folder.is_dir() and any(folder.iterdir()):

@@ -119,11 +119,11 @@ def load(upto=None, *, folder=None, without=()):
     patches = [Patch(name, folder) for name in _names(folder)]
     for patch in patches:
         patch.mail()    # fails if it is not there
+    for name in without:
+        find(name, patches)     # fails if there is none
     if upto is not None:
         last = find(upto.removesuffix(".patch"), patches)
         patches = patches[:patches.index(last) + 1]
-    for name in without:
-        find(name, patches)     # fails if there is none
     return leave_out(patches, without)
 
 

@@ -52,6 +52,8 @@ def run(args):
         lines = list(dict.fromkeys(args.lines)) or (
             LINES[-1:] if args.each_patch else LINES)
     patches = series.load()
+    if args.only:
+        series.find(args.only, patches)     # fails at once if there is none
     with_local = not (args.no_local or args.each_patch or args.refleaks
                       or args.only)
     python = local.python() if with_local else None
