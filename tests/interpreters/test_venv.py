@@ -99,8 +99,8 @@ def make(base, folder, tmp_path):
     """Call the verb; without pip unless told otherwise."""
     def call(*options, top=tmp_path / "env", no_pip=("--without-pip",)):
         return cli.main(list(map(str, (
-            "venv", top, "--patches", folder, "--python", base.python,
-            *no_pip, *options))))
+            "venv", top, "--patches", folder, *no_pip, *options,
+            *["--python", base.python] * ("--upgrade" not in options)))))
     return call
 
 

@@ -225,7 +225,11 @@ def _upgrade(top, args):
         raise Failure(f"{absent(top)}; make it: leave out --upgrade")
     if not _is_ours(top):
         raise Failure(f"{top} has no modules of ./series venv in it that "
-                      f"could be upgraded; name another")
+                      f"could be upgraded; name another (one that was made "
+                      f"without --python is renewed by ./series build)")
+    if args.python:
+        raise Failure("--upgrade stays with the Python of DIR; leave out "
+                      "--python, or make another DIR")
     if not python.exists():
         raise Failure(f"{absent(python)}; remove {top} and make it anew")
     interpreter = Interpreter(python)
