@@ -364,6 +364,21 @@ class DestinationTests(HandlerTestCase):
                 self.assertEqual([int(self.read(opener, peer).split()[0])
                                   for _ in numbers], numbers)
 
+    def test_response_of_another_class(self):
+        # It may be read until the connection ends.
+        class Connection(http.client.HTTPConnection):
+            @staticmethod
+            def response_class(*args, **kwargs):
+                return http.client.HTTPResponse(*args, **kwargs)
+
+        for cls in Connection, http.client.HTTPConnection:
+            with self.subTest(cls):
+                peer, _, opener = self.start(
+                    cls=opening(lambda req: (cls, {})))
+                self.read(opener, peer)
+                self.assertEqual(peer.requests[0][1].headers["Connection"],
+                                 "close" if cls is Connection else None)
+
     def test_hosts(self):
         class Connection(http.client.HTTPConnection):
             def connect(self):

@@ -264,6 +264,26 @@ class SubclassTests(XMLRPCTestCase):
             self.assertEqual(self.calls(peer), [(0, "first"), (1, "pay")])
             proxy("close")()
 
+    def test_socket_that_was_assigned(self):
+        class Transport(xmlrpc.client.Transport):
+            def make_connection(self, host):
+                if self._connection[0] is None:
+                    connection = http.client.HTTPConnection(host)
+                    connection.sock = socket.create_connection(
+                        (HOST, peer.port))
+                    self._connection = host, connection
+                return self._connection[1]
+
+        script, go_on = ending_idle(result(0))
+        with self.peer(script, answer) as peer:
+            transport = Transport()
+            proxy = self.proxy(peer, transport)
+            self.assertEqual(proxy.first(), 0)
+            go_on()
+            wait_readable(transport.make_connection(HOST).sock)
+            self.assertEqual(proxy.pay(), 1)
+            self.assertEqual(self.calls(peer), [(0, "first"), (1, "pay")])
+
     # ROS and others have a copy of single_request() that reads no errors.
     def test_single_request(self):
         class Transport(xmlrpc.client.Transport):

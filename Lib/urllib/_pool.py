@@ -100,7 +100,7 @@ class Pool:
         self._generation = object()     # of the connections that are kept
         # These are used without the lock.
         self._actions = collections.deque()     # that need the lock
-        self._waiters = []      # (key, queue) of threads that wait, in order
+        self._waiters = []      # (queue, key) of threads that wait, in order
 
     def _act(self, function, *args):
         """Call it with the lock: now, or when another thread releases it."""
@@ -151,11 +151,11 @@ class Pool:
             return place
         timeout = math.inf if timeout is None else timeout
         deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
-        waiter = key, queue.SimpleQueue()
+        waiter = queue.SimpleQueue(), key
         self._waiters.append(waiter)
         try:
             while not self._begin(place, waiter):
-                waiter[1].get(timeout=max(0, deadline - time.monotonic()))
+                waiter[0].get(timeout=max(0, deadline - time.monotonic()))
         except queue.Empty:
             raise TimeoutError("timed out waiting for a connection") from None
         finally:
@@ -164,7 +164,7 @@ class Pool:
         return place
 
     def _wake(self):
-        for _, waiting in self._waiters.copy():
+        for waiting, _ in self._waiters.copy():
             waiting.put(None)
 
     def count(self, *, connections=0, requests=0):
@@ -193,7 +193,7 @@ class Pool:
                 self._retire(idle)
         key = place.key
         # Those that have waited longer come first.
-        waiters = [other for other in self._waiters.copy() if other[0] == key]
+        waiters = [other for other in self._waiters.copy() if other[1] == key]
         if waiters and waiters[0] is not waiter or self._is_full(key):
             return False
         self._in_use.add(place)
