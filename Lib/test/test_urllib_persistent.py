@@ -306,7 +306,7 @@ class HandlersTests(HandlerTestCase):
     def test_connection_serves_one_user(self):
         challenge = denied(b"WWW-Authenticate: NTLM abc")
         for steps in (["NTLM 1", "NTLM 2"], ["Negotiate abc", "Basic def"],
-                      ["\tNTLM 1", "\tNTLM 2"], [b" NTLM 1", b"\tNTLM 2"]):
+                      ["\tNTLM 1", "\r\n NTLM 2"], [b" NTLM 1", b"\tNTLM 2"]):
             with self.subTest(steps):
                 peer, handler, opener = self.start(
                     sending(challenge, challenge, response(b"granted")),

@@ -112,6 +112,7 @@ class Pool:
         while self._actions:
             function, args = self._actions.popleft()
             function(*args)
+            self._wake()
 
     def _settle(self):
         # Call this whenever the lock has been released.
@@ -122,7 +123,6 @@ class Pool:
                 place = self._closing.pop(0) if self._closing else None
             finally:
                 self._lock.release()
-            self._wake()
             if place is not None:
                 try:
                     self._close(place.connection)
@@ -164,7 +164,9 @@ class Pool:
         return place
 
     def _wake(self):
-        for waiting, _ in self._waiters.copy():
+        # The first for each key.  When it is done, it wakes the next one.
+        waiters = reversed(self._waiters.copy())
+        for waiting in {key: waiting for waiting, key in waiters}.values():
             waiting.put(None)
 
     def count(self, *, connections=0, requests=0):
