@@ -953,7 +953,8 @@ def is_cut(fp):
 def get_stream(fp):
     """Return the ResponseIO below *fp*, or None.
 
-    Any other object that a program puts in its place may alter what is read.
+    None also if a program has put another object in place of *fp*, since that
+    may alter what is read.
     """
     raw = fp.raw if type(fp) is io.BufferedReader else None
     return raw if isinstance(raw, ResponseIO) else None

@@ -225,11 +225,23 @@ class ResultTests(XMLRPCTestCase):
 # Guard: subclasses of Transport work as before.
 class SubclassTests(XMLRPCTestCase):
 
+    def check_idle_close(self, transport, get_socket):
+        script, go_on = ending_idle(result(0))
+        with self.peer(script, answer) as peer:
+            transport.port = peer.port
+            proxy = self.proxy(peer, transport)
+            self.assertEqual(proxy.first(), 0)
+            go_on()
+            wait_readable(get_socket())
+            self.assertEqual(proxy.pay(), 1)
+            self.assertEqual(self.calls(peer), [(0, "first"), (1, "pay")])
+            proxy("close")()
+
     # Supervisor overrides request() and close(), and uses the parser.
     def test_supervisor(self):
         class UnixStreamHTTPConnection(http.client.HTTPConnection):
             def connect(self):
-                self.sock = socket.create_connection((HOST, peer.port))
+                self.sock = socket.create_connection((HOST, transport.port))
 
         class Transport(xmlrpc.client.Transport):
             connection = None
@@ -253,16 +265,8 @@ class SubclassTests(XMLRPCTestCase):
                     self.connection.close()
                     self.connection = None
 
-        script, go_on = ending_idle(result(0))
-        with self.peer(script, answer) as peer:
-            transport = Transport()
-            proxy = self.proxy(peer, transport)
-            self.assertEqual(proxy.first(), 0)
-            go_on()
-            wait_readable(transport.connection.sock)
-            self.assertEqual(proxy.pay(), 1)
-            self.assertEqual(self.calls(peer), [(0, "first"), (1, "pay")])
-            proxy("close")()
+        transport = Transport()
+        self.check_idle_close(transport, lambda: transport.connection.sock)
 
     def test_socket_that_was_assigned(self):
         class Transport(xmlrpc.client.Transport):
@@ -270,19 +274,13 @@ class SubclassTests(XMLRPCTestCase):
                 if self._connection[0] is None:
                     connection = http.client.HTTPConnection(host)
                     connection.sock = socket.create_connection(
-                        (HOST, peer.port))
+                        (HOST, self.port))
                     self._connection = host, connection
                 return self._connection[1]
 
-        script, go_on = ending_idle(result(0))
-        with self.peer(script, answer) as peer:
-            transport = Transport()
-            proxy = self.proxy(peer, transport)
-            self.assertEqual(proxy.first(), 0)
-            go_on()
-            wait_readable(transport.make_connection(HOST).sock)
-            self.assertEqual(proxy.pay(), 1)
-            self.assertEqual(self.calls(peer), [(0, "first"), (1, "pay")])
+        transport = Transport()
+        self.check_idle_close(
+            transport, lambda: transport.make_connection(HOST).sock)
 
     # ROS and others have a copy of single_request() that reads no errors.
     def test_single_request(self):

@@ -1,8 +1,8 @@
 """A pool of connections (private to urllib.request).
 
 It knows nothing of HTTP.  Connections with equal keys serve the same purpose.
-A Place holds a connection.  It is in Pool._idle or in Pool._in_use; a connection
-that is being closed is in use.
+A Place holds a connection, and is in Pool._idle or in Pool._in_use.  It is in
+the latter also while its connection is being closed.
 
 The garbage collector can end a use at any time, even in a thread that has the
 lock.  So ending a use never waits for the lock: it is queued, and done by the
