@@ -222,6 +222,16 @@ class ReuseTests(HandlerTestCase):
                 resp.read()
         self.assertCounts(handler, 1, 4)
 
+    @unittest.skipUnless(hasattr(socket, "TCP_QUICKACK"), "needs Linux")
+    def test_parts_of_a_response_are_acknowledged_at_once(self):
+        peer, handler, opener = self.start()
+        for _ in range(3):
+            with self.open(opener, peer) as resp:
+                self.assertTrue(resp.fp.raw._sock.getsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_QUICKACK))
+                resp.read()
+        self.assertCounts(handler, 1, 3)
+
     def test_redirect_and_authentication_need_one_connection(self):
         found = response(b"elsewhere", b"Location: /next",
                          status=b"302 Found")

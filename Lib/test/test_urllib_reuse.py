@@ -5,6 +5,7 @@ import gzip
 import http.client
 import io
 import shutil
+import socket
 import threading
 import unittest
 import urllib.error
@@ -86,6 +87,14 @@ class ReusedTests(OpenTestCase):
         chain = [redirect(b"/%d" % i, b"body") for i in range(9)]
         self.check(*chain, FOUND,
                    lines=["GET /", *[f"GET /{i}" for i in range(9)]])
+
+    # Guard: a new connection acknowledges at once by itself.
+    @unittest.skipUnless(hasattr(socket, "TCP_QUICKACK"), "needs Linux")
+    def test_parts_of_a_response_are_acknowledged_at_once(self):
+        peer = self.peer(sending(redirect(), FOUND))
+        with self.open(peer) as resp:
+            self.assertTrue(resp.fp.raw._sock.getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_QUICKACK))
 
     def test_absolute_location(self):
         def script(link):
@@ -186,16 +195,17 @@ class NotReusedTests(OpenTestCase):
                              [(0, "x, Close"), (1, "x, Close")])
 
     def test_other_server(self):
+        def script(link):
+            peer.join()     # its connection is closed by now
+            sending(FOUND)(link)
+
         self.tls = None
-        for body in b"", b"the end of this does not come":
-            other = self.peer(sending(FOUND))
-            target = self.url(other, "/next").encode()
-            answer = redirect(target, body)
-            peer = self.peer(sending(answer[:-1] if body else answer))
-            with self.subTest(body=body), self.open(peer) as resp:
-                # Its connection is closed before the last response ends.
-                peer.join()
-                self.assertEqual(resp.read(), b"found")
+        for body, missing in (b"", 0), (b"body", 0), (b"its end is late", 1):
+            other = self.peer(script)
+            answer = redirect(self.url(other, "/next").encode(), body)
+            peer = self.peer(sending(answer[:len(answer) - missing]))
+            with self.subTest(body=body):
+                self.assertEqual(self.read(peer), b"found")
 
     def test_connection_authenticated_by_ntlm(self):
         step = denied(challenge=b"WWW-Authenticate: NTLM abc")

@@ -23,10 +23,6 @@ def _now():
     return time.monotonic(), time.time()
 
 
-def _get_age(then):
-    return max(now - before for now, before in zip(_now(), then))
-
-
 class Place:
     """The use of one connection.
 
@@ -34,10 +30,13 @@ class Place:
     """
 
     connection = _pool = None
-    _opened = 0, 0
 
-    def __init__(self, key):
+    def __init__(self, key, generation=None):
         self.key = key
+        # These are of the connection; the times are those of _now().
+        self._generation = generation
+        self._opened = 0, 0
+        self._deadlines = math.inf, math.inf
 
     def opened(self):
         """Note that a new connection was opened."""
@@ -54,15 +53,11 @@ class Place:
         if pool is not None:
             self.connection = connection
             limit = min(limit, pool._idle_timeout)
-            if pool._max_age < math.inf:
-                limit = min(limit, pool._max_age - _get_age(self._opened))
-            self._limit = limit
-            if limit < math.inf:
-                self._since = _now()
-            pool._act(pool._take_back, self)
-
-    def _has_expired(self):
-        return self._limit < math.inf and _get_age(self._since) >= self._limit
+            if limit < math.inf or pool._max_age < math.inf:
+                self._deadlines = [
+                    min(now + limit, opened + pool._max_age)
+                    for now, opened in zip(_now(), self._opened)]
+            pool._end(self)
 
 
 class Pool:
@@ -97,38 +92,10 @@ class Pool:
         self._idle = []         # the least recently used first
         self._in_use = set()
         self._closing = []      # those of _in_use whose connections to close
-        self._generation = object()     # of the connections that are kept
         # These are used without the lock.
-        self._actions = collections.deque()     # that need the lock
+        self._generation = object()     # of the connections that are kept
+        self._ended = collections.deque()   # those whose use has ended
         self._waiters = []      # (queue, key) of threads that wait, in order
-
-    def _act(self, function, *args):
-        """Call it with the lock: now, or when another thread releases it."""
-        self._actions.append((function, args))
-        self._settle()
-
-    def _perform(self):
-        # Hold the lock to call this.
-        while self._actions:
-            function, args = self._actions.popleft()
-            function(*args)
-            self._wake()
-
-    def _settle(self):
-        # Call this whenever the lock has been released.
-        while ((self._actions or self._closing)
-               and self._lock.acquire(blocking=False)):
-            try:
-                self._perform()
-                place = self._closing.pop(0) if self._closing else None
-            finally:
-                self._lock.release()
-            if place is not None:
-                try:
-                    self._close(place.connection)
-                finally:
-                    place.connection = None
-                    self._actions.append((self._take_back, (place,)))
 
     @property
     def num_idle(self):
@@ -146,28 +113,22 @@ class Pool:
         Wait for at most *timeout* seconds if there are as many connections
         in use as there may be, and raise TimeoutError then.
         """
-        place = Place(key)
-        if self._begin(place, None):
+        place = self._try_to_get(key, None)
+        if place is not None:
             return place
         timeout = math.inf if timeout is None else timeout
         deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         waiter = queue.SimpleQueue(), key
         self._waiters.append(waiter)
         try:
-            while not self._begin(place, waiter):
+            while (place := self._try_to_get(key, waiter)) is None:
                 waiter[0].get(timeout=max(0, deadline - time.monotonic()))
+            return place
         except queue.Empty:
             raise TimeoutError("timed out waiting for a connection") from None
         finally:
             self._waiters.remove(waiter)
             self._wake()        # the next one may be the first now
-        return place
-
-    def _wake(self):
-        # The first for each key.  When it is done, it wakes the next one.
-        waiters = reversed(self._waiters.copy())
-        for waiting in {key: waiting for waiting, key in waiters}.values():
-            waiting.put(None)
 
     def count(self, *, connections=0, requests=0):
         """Note that so many were opened or begun."""
@@ -178,62 +139,87 @@ class Pool:
 
     def close(self):
         """Close the idle connections, and do not keep those in use."""
-        self._act(self._close_all)
+        self._generation = object()
+        self._end(Place(None))
 
-    def _begin(self, place, waiter):
+    def _try_to_get(self, key, waiter):
         with self._lock:
-            self._perform()     # a connection may have become idle
-            has_begun = self._take(place, waiter)
+            self._update()      # a connection may have become idle
+            place = self._take(key, waiter)
         self._settle()
-        return has_begun
+        return place
+
+    def _wake(self):
+        # The first for each key.  When it is done, it wakes the next one.
+        waiters = reversed(self._waiters.copy())
+        for waiting in {key: waiting for waiting, key in waiters}.values():
+            waiting.put(None)
+
+    def _end(self, place):
+        self._ended.append(place)
+        self._settle()
+
+    def _settle(self):
+        # Call this whenever the lock has been released.
+        while ((self._ended or self._closing)
+               and self._lock.acquire(blocking=False)):
+            try:
+                self._update()
+                place = self._closing.pop() if self._closing else None
+            finally:
+                self._lock.release()
+            if place is not None:
+                try:
+                    self._close(place.connection)
+                finally:
+                    place.connection = None
+                    self._ended.append(place)
 
     # The lock must be held whenever one of these is called.
 
-    def _take(self, place, waiter):
-        for idle in self._idle.copy():
-            if idle._has_expired():
-                self._retire(idle)
-        key = place.key
+    def _take(self, key, waiter):
         # Those that have waited longer come first.
         waiters = [other for other in self._waiters.copy() if other[1] == key]
         if waiters and waiters[0] is not waiter or self._is_full(key):
-            return False
-        self._in_use.add(place)
-        self.num_requests += 1
-        place._pool = self
-        place._generation = self._generation
+            return None
+        place = Place(key, self._generation)
         for idle in reversed(self._idle):
             if idle.key == key:
                 self._idle.remove(idle)
                 place.connection = idle.connection
+                place._generation = idle._generation
                 place._opened = idle._opened
                 break
-        return True
+        place._pool = self
+        self._in_use.add(place)
+        self.num_requests += 1
+        return place
 
     def _is_full(self, key):
         return (self._max_per_key < math.inf and self._max_per_key <=
                 sum(place.key == key for place in self._in_use))
 
-    def _take_back(self, place):
-        if place.connection is not None:
+    def _update(self):
+        while self._ended:
+            place = self._ended.popleft()
+            self._in_use.discard(place)
+            if place.connection is not None:
+                self._idle.append(place)
+            if self._waiters:
+                self._wake()
+        now, wall = _now()
+        for place in self._idle.copy():
             if (place._generation is not self._generation
-                    or place._has_expired()):
-                self._closing.append(place)
-                return
-            self._idle.append(place)
-        self._in_use.discard(place)
+                    or now >= place._deadlines[0]
+                    or wall >= place._deadlines[1]):
+                self._retire(place)
         while len(self._idle) > self._max_idle:
             self._retire(self._idle[0])
 
-    def _retire(self, idle):
-        self._idle.remove(idle)
-        self._in_use.add(idle)
-        self._closing.append(idle)
-
-    def _close_all(self):
-        self._generation = object()
-        for idle in self._idle.copy():
-            self._retire(idle)
+    def _retire(self, place):
+        self._idle.remove(place)
+        self._in_use.add(place)
+        self._closing.append(place)
 
 
 _pools = weakref.WeakSet()
