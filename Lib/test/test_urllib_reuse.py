@@ -531,6 +531,14 @@ class HandlerTests(OpenTestCase):
             connection.return_value.getresponse.return_value = resp
             self.assertIs(self.opener().open("http://a.example/"), resp)
 
+    # Guard: HTTPretty and the tests of suds do this.
+    def test_socket_class_that_is_replaced(self):
+        real = socket.socket
+        peer = self.peer(sending(redirect(), FOUND), sending(FOUND))
+        with mock.patch.object(socket, "socket",
+                               lambda *args, **kwargs: real(*args, **kwargs)):
+            self.assertEqual(self.read(peer), b"found")
+
     # Guard: vcrpy replays responses like this.
     def test_response_whose_init_did_not_run(self):
         class Response(http.client.HTTPResponse):
