@@ -931,7 +931,7 @@ def is_plain(sock):
     """Tell whether a ResponseIO reads what sock.makefile("rb") would."""
     # A class can borrow makefile() without deriving from socket.socket, and
     # a program can replace socket.socket itself.
-    return isinstance(sock, _socket) and type(sock).makefile is _makefile
+    return issubclass(type(sock), _socket) and type(sock).makefile is _makefile
 
 
 def open_reader(sock):

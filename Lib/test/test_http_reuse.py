@@ -712,16 +712,22 @@ class ForeignTests(ReuseTestCase):
                 # HTTPretty's do this.
                 raise RuntimeError(name)
 
-        for replaced in socket.socket, Fake:
+        def spec():
+            fake = mock.Mock(spec=socket.socket)
+            fake.makefile = Fake().makefile
+            return fake
+
+        for make, replaced in ((Fake, socket.socket), (Fake, Fake),
+                               (spec, socket.socket)):
             conn = HTTPConnection("example.com")
-            conn.sock = Fake()
+            conn.sock = make()
             with mock.patch("socket.socket", replaced):
                 for method, message in FRAMINGS.values():
                     for _ in range(2):
                         self.assertIn(self.get(conn, method).read(),
                                       (b"first", b""))
                     # A response need not belong to a connection.
-                    received = HTTPResponse(Fake(), method=method)
+                    received = HTTPResponse(conn.sock, method=method)
                     received.begin()
                     self.assertIn(received.read(), (b"first", b""))
                     self.assertTrue(received.isclosed())

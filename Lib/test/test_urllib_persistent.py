@@ -354,6 +354,12 @@ class DestinationTests(HandlerTestCase):
                 super().connect()
                 self.sock = SocketWrapper(self.sock)
 
+        class Factory:
+            __hash__ = None
+
+            def __call__(self, *args, **kwargs):
+                return http.client.HTTPConnection(*args, **kwargs)
+
         plain = http.client.HTTPConnection, {}
         for other, numbers in (
             (plain, [0, 0, 0, 0]),
@@ -361,8 +367,9 @@ class DestinationTests(HandlerTestCase):
             ((http.client.HTTPConnection, {"blocksize": 1000}), [0, 1, 0, 1]),
             ((http.client.HTTPConnection, {"source_address": (HOST, 0)}),
              [0, 1, 0, 1]),
-            # These options cannot be compared.
+            # These cannot be hashed.
             ((Connection, {"path": ["a"]}), [0, 1, 0, 2]),
+            ((Factory(), {}), [0, 1, 0, 2]),
             ((Connected, {}), [0, 1, 0, 1]),
             # A socket of another class serves one request.
             ((Wrapped, {}), [0, 1, 0, 2]),
@@ -388,6 +395,20 @@ class DestinationTests(HandlerTestCase):
                 self.read(opener, peer)
                 self.assertEqual(peer.requests[0][1].headers["Connection"],
                                  "close" if cls is Connection else None)
+
+    def test_connection_closed_by_the_program(self):
+        connections = []
+
+        class Connection(http.client.HTTPConnection):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                connections.append(self)
+
+        peer, _, opener = self.start(
+            cls=opening(lambda req: (Connection, {})))
+        self.read(opener, peer)
+        connections[0].close()
+        self.assertEqual(self.read(opener, peer), b"1 /")
 
     def test_hosts(self):
         class Connection(http.client.HTTPConnection):

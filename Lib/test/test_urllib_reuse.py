@@ -10,6 +10,7 @@ import threading
 import unittest
 import urllib.error
 import urllib.request
+import weakref
 from test import http_peer, support
 from test.http_peer import (BASIC, FORGED, HOST, Authenticator, Link,
                             Passwords, ending, flood, response, send_408,
@@ -246,6 +247,52 @@ class NotReusedTests(OpenTestCase):
         has_ended.set()
         threading_helper.join_thread(threads[0])
         self.assertEqual(bodies, [b"found"])
+
+    # Guard: a child process opens its own connection.
+    @support.requires_fork()
+    def test_child_process(self):
+        class Handler(urllib.request.BaseHandler):
+            def http_request(self, req):
+                if req.selector == "/next":
+                    pid = http_peer.fork(child)
+                    support.wait_process(pid, exitcode=0)
+                return req
+
+            https_request = http_request
+
+        def child():
+            self.assertEqual(self.read(peer, opener=opener, method="PUT"),
+                             b"child")
+
+        peer = self.peer(sending(redirect(), FOUND),
+                         sending(response(b"child")))
+        opener = self.opener(Handler, peer=peer)
+        self.assertEqual(self.read(peer, opener=opener), b"found")
+
+    # Guard: a server of one connection at a time is not blocked.
+    def test_open_inside_of_open(self):
+        class Handler(urllib.request.BaseHandler):
+            def http_request(handler, req):
+                if req.host != f"{HOST}:0":
+                    return req
+                handler.parent.open(self.url(peer, "/token")).read()
+                req.host = f"127.0.0.1:{peer.port}"
+                return req
+
+        def script(link):
+            has_ended.wait(support.SHORT_TIMEOUT)
+            sending(FOUND)(link)
+
+        def first(link):
+            sending(response(b"token"))(link)
+            has_ended.set()
+
+        self.tls = None
+        has_ended = threading.Event()
+        peer = self.peer(first, script)
+        with self.open(peer, Handler, url=f"http://{HOST}:0/") as resp:
+            self.assertTrue(has_ended.is_set())
+            self.assertEqual(resp.read(), b"found")
 
     # Guard: the connection of another thread is not used.
     def test_request_that_another_thread_opens_again(self):
@@ -530,6 +577,23 @@ class HandlerTests(OpenTestCase):
         with mock.patch("http.client.HTTPConnection") as connection:
             connection.return_value.getresponse.return_value = resp
             self.assertIs(self.opener().open("http://a.example/"), resp)
+
+    # Guard: a scope, its leases and its connections are no cycle.
+    def test_connection_is_not_left_to_the_garbage_collector(self):
+        class Connection(http.client.HTTPConnection):
+            def connect(self):
+                super().connect()
+                connections.append(weakref.ref(self))
+
+        class Handler(urllib.request.HTTPHandler):
+            def http_open(self, req):
+                return self.do_open(Connection, req)
+
+        connections = []
+        peer = self.peer(sending(redirect(), FOUND), sending(FOUND))
+        with support.disable_gc():
+            self.assertEqual(self.read(peer, Handler), b"found")
+            self.assertEqual([ref() for ref in connections if ref()], [])
 
     # Guard: HTTPretty and the tests of suds do this.
     def test_socket_class_that_is_replaced(self):
