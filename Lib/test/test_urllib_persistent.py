@@ -3,6 +3,8 @@
 import concurrent.futures
 import contextlib
 import copy
+import decimal
+import fractions
 import http.client
 import io
 import os
@@ -608,7 +610,8 @@ class ExpiryTests(HandlerTestCase):
     def test_limits(self):
         for seconds, options, kept, *headers in (
             (8, {"idle_timeout": 10}, True),
-            (11, {"idle_timeout": 10}, False),
+            (11, {"idle_timeout": fractions.Fraction(10)}, False),
+            (8, {"max_age": decimal.Decimal(10)}, True),
             (0, {"idle_timeout": 0}, False),
             (1e6, {}, True),
             (8, {"max_age": 10}, True),

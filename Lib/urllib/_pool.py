@@ -79,7 +79,7 @@ class Pool:
         self.num_requests = 0       # how many were begun
         self._max_idle = max_idle
         self._max_per_key, self._idle_timeout, self._max_age = (
-            math.inf if limit is None else limit
+            math.inf if limit is None else float(limit)
             for limit in (max_per_key, idle_timeout, max_age))
         self._close = close
         self._reset()
@@ -175,7 +175,8 @@ class Pool:
                     place.connection = None
                     self._ended.append(place)
 
-    # The lock must be held whenever one of these is called.
+    # The lock must be held whenever one of these is called.  A connection is
+    # always in _idle or _in_use, so that a fork finds it.
 
     def _take(self, key, waiter):
         # Those that have waited longer come first.
@@ -183,15 +184,15 @@ class Pool:
         if waiters and waiters[0] is not waiter or self._is_full(key):
             return None
         place = Place(key, self._generation)
+        self._in_use.add(place)
         for idle in reversed(self._idle):
             if idle.key == key:
-                self._idle.remove(idle)
                 place.connection = idle.connection
                 place._generation = idle._generation
                 place._opened = idle._opened
+                self._idle.remove(idle)
                 break
         place._pool = self
-        self._in_use.add(place)
         self.num_requests += 1
         return place
 
@@ -202,9 +203,9 @@ class Pool:
     def _update(self):
         while self._ended:
             place = self._ended.popleft()
-            self._in_use.discard(place)
             if place.connection is not None:
                 self._idle.append(place)
+            self._in_use.discard(place)
             if self._waiters:
                 self._wake()
         now, wall = _now()
@@ -217,9 +218,9 @@ class Pool:
             self._retire(self._idle[0])
 
     def _retire(self, place):
-        self._idle.remove(place)
         self._in_use.add(place)
         self._closing.append(place)
+        self._idle.remove(place)
 
 
 _pools = weakref.WeakSet()
