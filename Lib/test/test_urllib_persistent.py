@@ -9,6 +9,7 @@ import http.client
 import io
 import os
 import pickle
+import queue
 import socket
 import threading
 import time
@@ -744,6 +745,36 @@ class LimitTests(HandlerTestCase):
         self.assertEqual(self.read(opener, peer), b"0 /")
         self.assertCounts(handler, 2, 3)
 
+    @threading_helper.requires_working_threading()
+    def test_waiting_is_not_disturbed_by_other_hosts(self):
+        class Queue:
+            def __init__(self):
+                self.real = queues[0]()
+                queues.append(self)
+
+            def get(self, **kwargs):
+                is_waiting.set()
+                return self.real.get(**kwargs)
+
+            def put(self, item):
+                puts.append(item)
+                self.real.put(item)
+
+        queues, puts = [queue.SimpleQueue], []
+        is_waiting = threading.Event()
+        other = self.peer()
+        peer, handler, opener = self.start(max_per_host=1)
+        first = self.open(opener, peer)
+        thread = threading.Thread(target=self.read, args=(opener, peer))
+        with mock.patch("queue.SimpleQueue", Queue):
+            with threading_helper.start_threads([thread]):
+                is_waiting.wait(support.SHORT_TIMEOUT)
+                for _ in range(5):
+                    self.read(opener, other)
+                self.assertEqual(puts, [])
+                first.read()
+        self.assertNotEqual(puts, [])
+
     def test_failed_request_is_not_counted_as_in_use(self):
         peer, handler, opener = self.start(
             ending(end=Link.close),
@@ -861,7 +892,8 @@ class LimitTests(HandlerTestCase):
         cls = urllib.request.PersistentConnectionHandler
         for options in ({"max_idle": -1}, {"max_per_host": 0},
                         {"idle_timeout": -1}, {"max_age": -1},
-                        {"idle_timeout": float("nan")}):
+                        {"idle_timeout": float("nan")},
+                        {"max_idle": float("nan")}):
             with self.subTest(options), self.assertRaises(ValueError):
                 cls(**options)
         with self.assertRaises(TypeError):

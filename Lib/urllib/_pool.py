@@ -5,8 +5,8 @@ A Place holds a connection, and is in Pool._idle or in Pool._in_use.  It is in
 the latter also while its connection is being closed.
 
 The garbage collector can end a use at any time, even in a thread that has the
-lock.  So ending a use never waits for the lock: it is queued, and done by the
-thread that has the lock.
+lock.  So the end of a use is queued.  If the lock is taken, the thread that has
+it does the rest when it has released it.
 """
 
 import collections
@@ -86,13 +86,12 @@ class Pool:
         _pools.add(self)
 
     def _reset(self):
-        # Hold the lock to use the attributes that follow, but not to close a
-        # connection.
+        # Hold the lock to change these, but not to close a connection.
         self._lock = threading.Lock()
         self._idle = []         # the least recently used first
         self._in_use = set()
         self._closing = []      # those of _in_use whose connections to close
-        # These are used without the lock.
+        # These change without the lock.
         self._generation = object()     # of the connections that are kept
         self._ended = collections.deque()   # those whose use has ended
         self._waiters = []      # (queue, key) of threads that wait, in order
@@ -128,7 +127,7 @@ class Pool:
             raise TimeoutError("timed out waiting for a connection") from None
         finally:
             self._waiters.remove(waiter)
-            self._wake()        # the next one may be the first now
+            self._wake(key)     # the next one may be the first now
 
     def count(self, *, connections=0, requests=0):
         """Note that so many were opened or begun."""
@@ -140,20 +139,25 @@ class Pool:
     def close(self):
         """Close the idle connections, and do not keep those in use."""
         self._generation = object()
-        self._end(Place(None))
+        self._end(Place(None))  # so that the idle ones are looked at
 
     def _try_to_get(self, key, waiter):
-        with self._lock:
-            self._update()      # a connection may have become idle
-            place = self._take(key, waiter)
-        self._settle()
-        return place
+        try:
+            with self._lock:
+                self._update()  # a connection may have become idle
+                return self._take(key, waiter)
+        finally:
+            self._settle()
 
-    def _wake(self):
-        # The first for each key.  When it is done, it wakes the next one.
-        waiters = reversed(self._waiters.copy())
-        for waiting in {key: waiting for waiting, key in waiters}.values():
-            waiting.put(None)
+    def _get_first(self, key, default=None):
+        return next((waiter for waiter in self._waiters.copy()
+                     if waiter[1] == key), default)
+
+    def _wake(self, key):
+        # When the first waiter is done, it wakes the next one.
+        first = self._get_first(key)
+        if first is not None:
+            first[0].put(None)
 
     def _end(self, place):
         self._ended.append(place)
@@ -161,13 +165,10 @@ class Pool:
 
     def _settle(self):
         # Call this whenever the lock has been released.
-        while ((self._ended or self._closing)
-               and self._lock.acquire(blocking=False)):
-            try:
+        while (self._ended or self._closing) and not self._lock.locked():
+            with self._lock:
                 self._update()
                 place = self._closing.pop() if self._closing else None
-            finally:
-                self._lock.release()
             if place is not None:
                 try:
                     self._close(place.connection)
@@ -180,8 +181,7 @@ class Pool:
 
     def _take(self, key, waiter):
         # Those that have waited longer come first.
-        waiters = [other for other in self._waiters.copy() if other[1] == key]
-        if waiters and waiters[0] is not waiter or self._is_full(key):
+        if self._get_first(key, waiter) is not waiter or self._is_full(key):
             return None
         place = Place(key, self._generation)
         self._in_use.add(place)
@@ -207,7 +207,7 @@ class Pool:
                 self._idle.append(place)
             self._in_use.discard(place)
             if self._waiters:
-                self._wake()
+                self._wake(place.key)
         now, wall = _now()
         for place in self._idle.copy():
             if (place._generation is not self._generation
