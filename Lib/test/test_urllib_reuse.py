@@ -89,7 +89,6 @@ class ReusedTests(OpenTestCase):
         self.check(*chain, FOUND,
                    lines=["GET /", *[f"GET /{i}" for i in range(9)]])
 
-    # Guard: a new connection acknowledges at once by itself.
     @unittest.skipUnless(hasattr(socket, "TCP_QUICKACK"), "needs Linux")
     def test_parts_of_a_response_are_acknowledged_at_once(self):
         peer = self.peer(sending(redirect(), FOUND))
@@ -248,7 +247,6 @@ class NotReusedTests(OpenTestCase):
         threading_helper.join_thread(threads[0])
         self.assertEqual(bodies, [b"found"])
 
-    # Guard: a child process opens its own connection.
     @support.requires_fork()
     def test_child_process(self):
         class Handler(urllib.request.BaseHandler):
